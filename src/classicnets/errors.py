@@ -1,4 +1,6 @@
-"""The exceptions of classicnets: one small tree, each also a builtin that a stranger would catch."""
+"""The exceptions of classicnets: one small tree, each also a builtin that strangers catch."""
+
+from typing import Any
 
 
 class ClassicNetsError(Exception):
@@ -42,7 +44,13 @@ class DownloadError(ClassicNetsError, OSError):
 
 
 class DivergedError(ClassicNetsError, RuntimeError):
-    """A training run whose loss or gradients became NaN or infinite."""
+    """A training run whose loss or gradients became NaN or infinite.
+
+    Attributes:
+        history: the `History` up to then.
+    """
+
+    history: Any = None
 
 
 class OutOfMemoryError(ClassicNetsError, RuntimeError):

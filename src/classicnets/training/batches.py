@@ -1,0 +1,180 @@
+"""One face for every loader: ours, a torch DataLoader, a list of batches."""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError, WorkerDiedError
+from .random_state import random_state, set_random_state
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Batches:
+    """The batches of a loader on a device, epoch by epoch, from any batch on.
+
+    A loader of ours (one with `set_epoch` and `iterate`) is asked for just what is needed, and has
+    proved its labels. Any other iterable is read from its start, and each batch is looked at.
+
+    Args:
+        loader: an iterable of (images, labels).
+        device: where the batches are wanted.
+
+    Attributes:
+        exact: whether the loader is one of ours.
+        count: batches of an epoch, None where the loader has no length.
+        num_classes: set once the net's outputs are known; labels of foreign loaders are held
+            against it.
+
+    Raises:
+        DataError: the loader is not an iterable of (images, labels), or is empty.
+    """
+
+    def __init__(self, loader: Iterable[Any], device: torch.device) -> None:
+        self.exact = hasattr(loader, "set_epoch") and hasattr(loader, "iterate")
+        if not isinstance(loader, Iterable):
+            raise DataError(
+                f"loader is {loader!r}; give an iterable of (images, labels) batches, such as "
+                "data.mnist().train or a torch DataLoader"
+            )
+        self.loader: Any = loader.to(device) if hasattr(loader, "to") else loader
+        self.device = device
+        self.count: int | None = len(loader) if isinstance(loader, Sized) else None
+        self.num_classes: int | None = None
+        self._at_start: dict[str, Any] | None = None  # random state before the epoch's first draw
+        self._replay: dict[str, Any] | None = None
+        if self.count == 0:
+            raise DataError(
+                "the loader is empty: it has 0 batches; give it data, or drop_last=False"
+            )
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Give the batches of epoch `number` (from 0), beginning with batch `start`.
+
+        Raises:
+            DataError: a batch is not a pair of matching tensors, a label lies outside the classes,
+                or the loader gave nothing.
+            WorkerDiedError: a worker process of a DataLoader was killed or hung.
+        """
+        if self.exact:
+            self.loader.set_epoch(number)
+            return iter(self.loader.iterate(start=start))
+        if hasattr(self.loader, "set_epoch"):
+            self.loader.set_epoch(number)
+        return self._foreign(number, start)
+
+    def _foreign(self, number: int, start: int) -> Iterator[Batch]:
+        index = -1
+        replay, self._replay = self._replay, None
+        if replay is not None and start:
+            self._set_random(replay["at_start"])
+        self._at_start = self._random()
+        batches = iter(self.loader)
+        try:
+            with _worker_deaths_found_by_polling(self.loader):
+                yield from self._read(batches, number, start, replay)
+        finally:
+            end_workers = getattr(batches, "_shutdown_workers", None)
+            if end_workers and not getattr(self.loader, "persistent_workers", False):
+                end_workers()  # by itself it waits for a traceback to be forgotten
+
+    def _read(
+        self, batches: Iterator[Any], number: int, start: int, replay: dict[str, Any] | None
+    ) -> Iterator[Batch]:
+        index = start - 1
+        try:
+            for _ in range(start):  # drawn again and dropped
+                next(batches, None)
+            if replay is not None:
+                self._set_random(replay["now"])
+            for index, batch in enumerate(batches, start):  # noqa: B007
+                yield self._checked(index, batch)
+        except RuntimeError as error:
+            if "DataLoader worker" in str(error) or "DataLoader timed out" in str(error):
+                raise WorkerDiedError(
+                    f"the loader failed after batch {index} of epoch {number + 1}: {error}; "
+                    "look for too little memory or shared memory, or try num_workers=0"
+                ) from error
+            raise
+        if index < 0:
+            raise DataError(
+                f"the loader gave no batch in epoch {number + 1}; a generator can be read only "
+                "once: give a list of batches or a loader"
+            )
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return the random states that a foreign loader draws from; None for one of ours."""
+        return None if self.exact else {"at_start": self._at_start, "now": self._random()}
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Let the next epoch begin as the saved one did, and go on as it did."""
+        self._replay = state
+
+    def _random(self) -> dict[str, Any]:
+        generator = getattr(self.loader, "generator", None)
+        own = generator.get_state() if isinstance(generator, torch.Generator) else None
+        return {"process": random_state(self.device), "generator": own}
+
+    def _set_random(self, state: dict[str, Any]) -> None:
+        set_random_state(state["process"], self.device)
+        if state["generator"] is not None:
+            self.loader.generator.set_state(state["generator"])
+
+    def _checked(self, index: int, batch: Any) -> Batch:
+        try:
+            images, labels = batch
+            counts = len(images), len(labels)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"batch {index} is a {type(batch).__name__}, not a pair (images, labels)"
+            ) from error
+        images, labels = torch.as_tensor(images), torch.as_tensor(labels)
+        if counts[0] != counts[1] or counts[0] == 0:
+            raise DataError(
+                f"batch {index} has {counts[0]} images and {counts[1]} labels; "
+                "a batch needs one label for each image, and at least one image"
+            )
+        if self.num_classes is not None:
+            check_labels(labels, self.num_classes, f"batch {index}")
+        if not labels.is_floating_point():
+            labels = labels.long()
+        return (
+            images.to(self.device, non_blocking=True),
+            labels.to(self.device, non_blocking=True),
+        )
+
+
+def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
+    """Raise unless class numbers lie in 0..num_classes-1; other targets are not looked at."""
+    if labels.ndim != 1 or labels.is_floating_point():
+        return
+    low, high = (int(bound) for bound in labels.aminmax())
+    if low < 0 or high >= num_classes:
+        index = int(((labels < 0) | (labels >= num_classes)).nonzero()[0])
+        raise DataError(
+            f"label {int(labels[index])} at index {index} of {where} lies outside the classes; "
+            f"the net has {num_classes} outputs, so labels are 0 to {num_classes - 1}"
+        )
+
+
+@contextmanager
+def _worker_deaths_found_by_polling(loader: Any) -> Iterator[None]:
+    """Keep torch from raising in the middle of a step when a worker process dies.
+
+    torch's handler of SIGCHLD raises wherever the main thread stands, which may be between the
+    updates of two weights. Without it the next batch that is asked for finds the death.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not (in_main_thread and getattr(loader, "num_workers", 0) and hasattr(signal, "SIGCHLD")):
+        yield
+        return
+    former = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, former)

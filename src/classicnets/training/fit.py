@@ -1,0 +1,183 @@
+"""The one call that trains a net."""
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError, OutOfMemoryError
+from .batches import Batches
+from .devices import resolve_device
+from .evaluate import check_classes
+from .events import Callback
+from .history import History
+from .interruption import Interruption
+from .loop import Loop
+from .losses import Loss, resolve_loss
+from .optimizers import OptimizerChoice, build_optimizer
+from .progress import Progress
+from .random_state import random_state_kept
+from .schedules import ScheduleChoice, build_schedule
+from .step import Step
+
+
+def fit(
+    model: torch.nn.Module,
+    loader: Iterable[Any],
+    *,
+    epochs: int = 10,
+    val_loader: Iterable[Any] | None = None,
+    optimizer: OptimizerChoice = "adam",
+    lr: float | None = None,
+    loss: str | Loss | None = None,
+    schedule: ScheduleChoice | None = None,
+    device: str | torch.device = "auto",
+    precision: str = "float32",
+    seed: int | None = None,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    early_stopping: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    checkpoint_dir: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+) -> History:
+    """Train a net and return what happened.
+
+    With a validation loader the model ends with the weights of its best epoch: the highest
+    accuracy, ties by the lower loss. A loss that is not finite ends the run before it spoils the
+    weights. The first Ctrl-C or SIGTERM ends it well, after the batch; the second at once. The
+    model stays on its device and gets back the mode it had.
+
+    Args:
+        model: any module that gives outputs (N, num_classes) for images (N, C, H, W).
+        loader: any iterable of (images, labels) batches.
+        epochs: passes over the loader, at least 1.
+        val_loader: measured after each epoch, in the mode and without the randomness of training.
+        optimizer: "adam", "adamw", "sgd" (momentum 0.9), "rmsprop", a torch optimizer, or a
+            callable of the parameters.
+        lr: learning rate for an optimizer given by name; None for 0.001, for "sgd" 0.01.
+        loss: "cross_entropy", "mse" (to targets of -1 and +1), or a callable of (outputs, labels)
+            that returns a mean over the batch; None for cross-entropy.
+        schedule: "onecycle", "cosine", "step" or a callable of (optimizer, total_steps), stepped
+            after each update; or a torch scheduler, stepped after each epoch.
+        device: "auto" (cuda, then mps, then cpu) or the name of a device.
+        precision: "float32", "bf16" or "fp16".
+        seed: for what is random inside the net, such as dropout; None leaves torch's random state
+            to go on as it is. The order of the data has its own seed, in the loader.
+        clip_norm: the largest norm of all gradients together.
+        accumulate: batches whose gradients make one update.
+        early_stopping: epochs without a better validation after which to stop.
+        callbacks: callables of an `Event`, at each epoch's end, and at each step for those marked
+            with `training.each_step`; one that returns True ends the run.
+        progress: whether to show a bar in a terminal or notebook.
+        checkpoint_dir: folder for checkpoints, one at each epoch's end; None for none.
+        checkpoint_every: also one every so many batches.
+        resume: go on from the newest whole checkpoint in `checkpoint_dir`, or begin if there is
+            none.
+
+    Raises:
+        ConfigError: an argument that cannot work.
+        DataError: the loader is empty, a batch is malformed or a label lies outside the classes.
+        DivergedError: the loss became NaN or infinite; `.history` has what happened before.
+        DeviceError: the device does not exist.
+        OutOfMemoryError: a batch does not fit into memory.
+        StorageError: the checkpoints cannot be written.
+        CheckpointMismatchError: the checkpoints to resume from belong to another run.
+
+    Example:
+        >>> from classicnets import LeNet5, fit
+        >>> batch = torch.rand(8, 1, 32, 32), torch.arange(8)
+        >>> history = fit(LeNet5(), [batch], epochs=2, seed=0, progress=False)
+        >>> len(history.epochs), len(history.step_losses)
+        (2, 2)
+    """
+    _check_numbers(epochs, seed, clip_norm, accumulate, early_stopping, checkpoint_every)
+    if early_stopping is not None and val_loader is None:
+        raise ConfigError("early_stopping needs a val_loader; give one, or leave it out")
+    if checkpoint_dir is None and (resume or checkpoint_every is not None):
+        raise ConfigError("resume and checkpoint_every need a checkpoint_dir; name the folder")
+    place = resolve_device(device)
+    loss_function = resolve_loss(loss)
+    train = Batches(loader, place)
+    val = None if val_loader is None else Batches(val_loader, place)
+    model.to(place)
+    chosen = build_optimizer(optimizer, model, lr)
+    updates = None if train.count is None else epochs * math.ceil(train.count / accumulate)
+    stepped, by_batch = build_schedule(schedule, chosen, updates)
+    step = Step(
+        model,
+        loss_function,
+        chosen,
+        device=place,
+        precision=precision,
+        clip_norm=clip_norm,
+        accumulate=accumulate,
+        check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
+    )
+    with ExitStack() as stack:
+        if seed is not None:
+            stack.enter_context(random_state_kept(place))
+            torch.manual_seed(seed)
+        loop = Loop(
+            model,
+            step,
+            chosen,
+            train,
+            val,
+            loss=loss_function,
+            schedule=stepped,
+            schedule_by_batch=by_batch,
+            early_stopping=early_stopping,
+            callbacks=callbacks,
+            save_every=checkpoint_every,
+            interruption=stack.enter_context(Interruption()),
+            bar=stack.enter_context(Progress(progress)),
+        )
+        try:
+            return loop.run(epochs)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                f"a batch{_size_of(loader)} does not fit into the memory of {place}: {error}; "
+                "take a smaller batch_size (accumulate= keeps its effect) or another device"
+            ) from error
+
+
+def _check_numbers(
+    epochs: int,
+    seed: int | None,
+    clip_norm: float | None,
+    accumulate: int,
+    early_stopping: int | None,
+    checkpoint_every: int | None,
+) -> None:
+    whole = {
+        "epochs": epochs,
+        "accumulate": accumulate,
+        "early_stopping": early_stopping,
+        "checkpoint_every": checkpoint_every,
+    }
+    for name, value in whole.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ConfigError(f"{name} is {value!r}; it must be a whole number from 1 up")
+    if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**63):
+        raise ConfigError(f"seed is {seed!r}; it must be a whole number from 0 to 2**63 - 1")
+    if clip_norm is not None and not 0 < clip_norm < math.inf:
+        raise ConfigError(f"clip_norm is {clip_norm!r}; it must be a number above 0")
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "not enough memory" in str(error) or "can't allocate memory" in str(error)
+    )
+
+
+def _size_of(loader: Any) -> str:
+    size = getattr(loader, "batch_size", None)
+    return "" if size is None else f" of {size} images"

@@ -1,0 +1,376 @@
+"""The loop over epochs and batches, and all of its state."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from ..errors import DivergedError
+from .batches import Batches
+from .evaluate import score
+from .events import Callback, Event, wants_steps
+from .history import EpochRecord, History
+from .interruption import Interruption
+from .losses import Loss
+from .progress import Progress
+from .random_state import random_state, set_random_state
+from .schedules import Schedule
+from .step import NonFiniteError, Step
+from .tally import Tally
+
+
+@dataclass
+class Best:
+    """The best epoch so far: highest validation accuracy, ties by lower loss."""
+
+    epoch: int
+    accuracy: float | None
+    loss: float
+    weights: dict[str, Tensor]
+
+    def beaten_by(self, accuracy: float | None, loss: float) -> bool:
+        """Return whether another epoch's figures are better."""
+        mine, others = self.accuracy or 0.0, accuracy or 0.0
+        return others > mine or (others == mine and loss < self.loss)
+
+
+class Loop:
+    """A training run in progress. Its state is whole between any two updates.
+
+    Attributes:
+        epoch: epochs finished.
+        batch: batches done in the current epoch; all of them while it is being validated.
+        steps: batches done since training began.
+        tally: sums over the current epoch.
+        history: what `fit` returns.
+        best: the best epoch, None before the first validation.
+        stale: epochs since the best.
+        save: called with True after an epoch that is the best so far, with False elsewhere.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        step: Step,
+        optimizer: Optimizer,
+        train: Batches,
+        val: Batches | None,
+        *,
+        loss: Loss,
+        schedule: Schedule | None,
+        schedule_by_batch: bool,
+        early_stopping: int | None,
+        callbacks: Sequence[Callback],
+        save_every: int | None,
+        interruption: Interruption,
+        bar: Progress,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.step = step
+        self.train = train
+        self.epoch = 0
+        self.batch = 0
+        self.steps = 0
+        self.seconds = 0.0
+        self.tally = Tally()
+        self.history = History()
+        self.best: Best | None = None
+        self.stale = 0
+        self.save: Callable[[bool], None] = lambda best: None
+        self._val = val
+        self._loss = loss
+        self._schedule_by_batch = schedule_by_batch
+        self._early_stopping = early_stopping
+        self._callbacks = callbacks
+        self._step_callbacks = [callback for callback in callbacks if wants_steps(callback)]
+        self._save_every = save_every
+        self._interruption = interruption
+        self._bar = bar
+        self._kept: dict[str, Tensor] = {}
+        self._kept_at = 0
+        self._warned = False
+
+    def run(self, epochs: int) -> History:
+        """Train until `epochs` epochs are done or something ends the run early."""
+        former_modes = [(module, module.training) for module in self.model.modules()]
+        try:
+            self._keep()
+            while self.epoch < epochs and self.history.stopped is None:
+                if self._early_stopping is not None and self.stale >= self._early_stopping:
+                    self.history.stopped = "early stopping"
+                else:
+                    self._one_epoch(epochs)
+        except NonFiniteError as error:
+            raise self._diverged(error) from None
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+            for module, mode in former_modes:
+                module.training = mode
+        if self.best is not None:
+            self.history.best_epoch = self.best.epoch
+            self.model.load_state_dict(self.best.weights)
+        return self.history
+
+    def _one_epoch(self, epochs: int) -> None:
+        rate = self._train_one_epoch(f"epoch {self.epoch + 1}/{epochs}")
+        if self._interrupted():
+            return
+        self._keep()
+        self._warn_if_stuck()
+        val = self._validate()
+        if self._interrupted():
+            return
+        record = EpochRecord(
+            epoch=self.epoch + 1,
+            train_loss=self.tally.loss,
+            train_accuracy=self.tally.accuracy,
+            val_loss=val.loss if val else None,
+            val_accuracy=val.accuracy if val else None,
+            lr=rate,
+            seconds=self.seconds,
+            images_per_second=self.tally.count / max(self.seconds, 1e-9),
+        )
+        self.history.epochs.append(record)
+        self._bar.record(record, epochs)
+        is_best = val is not None and self._rank(val)
+        self._step_schedule_by_epoch(record)
+        self.epoch, self.batch, self.seconds, self.tally = self.epoch + 1, 0, 0.0, Tally()
+        self.save(is_best)
+        event = self._event("epoch", record.train_loss)
+        self._tell(self._callbacks, event)
+
+    def _train_one_epoch(self, heading: str) -> float:
+        self.model.train()
+        self._bar.start(heading, self.train.count)
+        batches = self.train.epoch(self.epoch, self.batch)
+        began, before, rate = time.perf_counter(), self.seconds, self._rate()
+        seen_before = self.tally.count
+        while True:
+            try:
+                images, labels = next(batches)
+            except StopIteration:
+                break
+            except Exception:
+                self._read()
+                self.save(False)
+                raise
+            loss, outputs = self.step(images, labels)
+            self.batch += 1
+            self.steps += 1
+            self.seconds = before + time.perf_counter() - began
+            if self.tally.add(loss, outputs, labels):
+                self._take_losses()
+            if not self.step.waiting:
+                rate = self._rate()
+                if self._between_updates():
+                    break
+            if self._step_callbacks and self._tell_step(loss):
+                break
+            if self._bar.due():
+                self._read()
+                seen = self.tally.count - seen_before
+                self._bar.show(self.batch, seen, self.tally.loss, self.tally.accuracy)
+        self._read()
+        if self.history.stopped is None and self.step.finish_epoch():
+            rate = self._rate()
+            self._step_schedule_by_batch()
+        self.seconds = before + time.perf_counter() - began
+        return rate
+
+    def _between_updates(self) -> bool:
+        """Do what is due after an update; return whether a signal asks to stop."""
+        self._step_schedule_by_batch()
+        if self._interruption.received:
+            return True
+        due = self._save_every is not None and self.batch % self._save_every == 0
+        if due and self.batch != self.train.count:  # the epoch's end saves by itself
+            self._read()
+            self._check_weights()
+            self.save(False)
+        return False
+
+    def _tell_step(self, loss: Tensor) -> bool:
+        self._tell(self._step_callbacks, self._event("step", loss.item()))
+        return self.history.stopped is not None
+
+    def _tell(self, callbacks: Sequence[Callback], event: Event) -> None:
+        answers = [callback(event) for callback in callbacks]
+        if True in answers:
+            self.history.stopped = "callback"
+
+    def _event(self, kind: Any, loss: float) -> Event:
+        epoch = self.epoch if kind == "epoch" else self.epoch + 1
+        return Event(kind, epoch, self.steps, loss, self.model, self.optimizer, self.history)
+
+    def _interrupted(self) -> bool:
+        """Return whether the run must end in the middle of the epoch, its state being saved."""
+        if self._interruption.received is None and self.history.stopped is None:
+            return False
+        if self._interruption.received is not None:
+            self.history.stopped = self._interruption.received
+            self.history.interrupted = True
+        self._check_weights()
+        self.save(False)
+        return True
+
+    def _validate(self) -> Tally | None:
+        if self._val is None:
+            return None
+        tally, *_ = score(
+            self.model,
+            self._val,
+            self._loss,
+            autocast=self.step.autocast(),
+            stop=lambda: self._interruption.received is not None,
+        )
+        return tally
+
+    def _rank(self, val: Tally) -> bool:
+        self.stale += 1
+        if self.best is not None and not self.best.beaten_by(val.accuracy, val.loss):
+            return False
+        self.best = Best(self.epoch + 1, val.accuracy, val.loss, self._kept)
+        self.stale = 0
+        return True
+
+    def _rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _step_schedule_by_batch(self) -> None:
+        if self._schedule_by_batch and self.schedule is not None:
+            self.schedule.step()  # type: ignore[call-arg]
+
+    def _step_schedule_by_epoch(self, record: EpochRecord) -> None:
+        if self.schedule is None or self._schedule_by_batch:
+            return
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            watched = record.train_loss if record.val_loss is None else record.val_loss
+            self.schedule.step(watched)
+        else:
+            self.schedule.step()
+
+    def _read(self) -> None:
+        self.tally.read()
+        self._take_losses()
+
+    def _take_losses(self) -> None:
+        for value in self.tally.losses:
+            if not math.isfinite(value):
+                self.tally.losses.clear()
+                raise NonFiniteError(f"the loss is {value}")
+            self.history.step_losses.append(value)
+        self.tally.losses.clear()
+        if self.train.device.type != "cpu":
+            self._keep()
+
+    def _check_weights(self) -> None:
+        if not _finite(self.model.state_dict()):
+            raise NonFiniteError("a weight is not finite after the last update")
+
+    def _keep(self) -> None:
+        """Copy the weights, known to be finite, for the best epoch or a step that goes wrong."""
+        self._check_weights()
+        self._kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self._kept_at = self.steps
+
+    def _diverged(self, reason: NonFiniteError) -> DivergedError:
+        with suppress(NonFiniteError):
+            self._read()
+        step = len(self.history.step_losses) + 1
+        finite = f"{self.history.step_losses[-1]:.6g}" if self.history.step_losses else "none"
+        if _finite(self.model.state_dict()):
+            weights = "the weights are those before that step"
+        else:
+            self.model.load_state_dict(self._kept)
+            weights = f"the weights are put back to those after step {self._kept_at}"
+        error = DivergedError(
+            f"{reason} at step {step} (epoch {self.epoch + 1}), learning rate {self._rate():g}, "
+            f"last finite loss {finite}; {weights}. Lower the learning rate, set clip_norm, or "
+            "look for NaN in the images and labels"
+        )
+        error.history = self.history
+        return error
+
+    def _warn_if_stuck(self) -> None:
+        classes = self.train.num_classes or len(getattr(self.train.loader, "classes", ()))
+        if self._loss is not F.cross_entropy or classes < 2 or self._warned:
+            return
+        chance = math.log(classes)
+        losses = self.history.step_losses[-self.batch :]
+        halves = losses[: len(losses) // 2], losses[len(losses) // 2 :]
+        means = [sum(half) / max(1, len(half)) for half in halves]
+        learning = means[0] - means[1] > 0.0025 * chance
+        if not learning and all(abs(mean - chance) <= 0.01 * chance for mean in means):
+            self._warned = True
+            warnings.warn(
+                f"the loss stayed within 1 % of ln({classes}) = {chance:.4f} for the whole of "
+                f"epoch {self.epoch + 1}: the net answers by chance. Likely causes: a learning "
+                f"rate that is too small or too large (it is {self._rate():g}), an initialisation "
+                "that this rate cannot leave, a softmax inside the net, or labels that do not "
+                "belong to the images",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a later process needs to go on from here with the same bits."""
+        self._read()
+        history = self.history.to_dict()
+        history["step_losses"] = torch.tensor(self.history.step_losses, dtype=torch.float64)
+        history["interrupted"], history["stopped"] = False, None
+        best = None
+        if self.best is not None:
+            best = {**asdict(self.best), "weights": dict(self.best.weights)}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict() if self.schedule else None,
+            "scaler": self.step.scaler.state_dict(),
+            "skipped": self.step.skipped,
+            "random": random_state(self.train.device),
+            "loader": self.train.state_dict(),
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "tally": self.tally.state_dict(),
+            "history": history,
+            "best": best,
+            "stale": self.stale,
+            "warned": self._warned,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        self.step.scaler.load_state_dict(state["scaler"])
+        self.step.skipped = state["skipped"]
+        set_random_state(state["random"], self.train.device)
+        self.train.load_state_dict(state["loader"])
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.steps, self.seconds = state["steps"], state["seconds"]
+        self.tally.load_state_dict(state["tally"])
+        losses = state["history"]["step_losses"].tolist()
+        self.history = History.from_dict({**state["history"], "step_losses": losses})
+        self.best = Best(**state["best"]) if state["best"] else None
+        self.stale, self._warned = state["stale"], state["warned"]
+
+
+def _finite(state: dict[str, Tensor]) -> bool:
+    return all(
+        bool(value.isfinite().all()) for value in state.values() if value.is_floating_point()
+    )

@@ -1,0 +1,46 @@
+"""The losses that have a name."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import ConfigError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def signed_mse(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean squared error to targets of +1 for the right class and -1 elsewhere.
+
+    The loss of the nets of 1989 (LeCun et al., Neural Computation 1(4) and NIPS 2).
+
+    Shape:
+        outputs (N, C), float; labels (N,), int64; result (), float.
+    """
+    targets = torch.full_like(outputs, -1.0).scatter_(1, labels[:, None], 1.0)
+    return F.mse_loss(outputs, targets)
+
+
+_LOSSES: dict[str, Loss] = {"cross_entropy": F.cross_entropy, "mse": signed_mse}
+
+
+def resolve_loss(loss: str | Loss | None) -> Loss:
+    """Return the loss of that name, "cross_entropy" for None, or the callable as it is.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    if loss is None:
+        return F.cross_entropy
+    if isinstance(loss, str):
+        if loss not in _LOSSES:
+            raise ConfigError(
+                f"loss is {loss!r}; allowed are {', '.join(map(repr, _LOSSES))} "
+                "or a callable of (outputs, labels)"
+            )
+        return _LOSSES[loss]
+    if not callable(loss):
+        raise ConfigError(f"loss is {loss!r}; give a name or a callable of (outputs, labels)")
+    return loss

@@ -1,0 +1,71 @@
+"""The optimizers that have a name, with the settings that people mean by it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from ..errors import ConfigError
+
+OptimizerChoice = str | Optimizer | Callable[[Iterable[torch.nn.Parameter]], Optimizer]
+
+# name -> (class, learning rate unless given, settings)
+_OPTIMIZERS: dict[str, tuple[type[Optimizer], float, dict[str, Any]]] = {
+    "adam": (torch.optim.Adam, 1e-3, {}),
+    "adamw": (torch.optim.AdamW, 1e-3, {}),
+    "sgd": (torch.optim.SGD, 1e-2, {"momentum": 0.9}),
+    "rmsprop": (torch.optim.RMSprop, 1e-3, {}),
+}
+
+
+def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float | None) -> Optimizer:
+    """Return the optimizer for the parameters of `model` that take a gradient.
+
+    Args:
+        choice: a name ("adam", "adamw", "sgd" with momentum 0.9, "rmsprop"), an optimizer, or a
+            callable of the parameters that returns one.
+        model: the module to train.
+        lr: learning rate, above 0; for a name only.
+
+    Raises:
+        ConfigError: unknown name, a rate given beside an optimizer that has its own, a rate that
+            is not above 0, or nothing to train.
+    """
+    if lr is not None and not (isinstance(lr, int | float) and 0 < lr < float("inf")):
+        raise ConfigError(f"lr is {lr!r}; the learning rate must be a number above 0")
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ConfigError(
+            f"{type(model).__name__} has no parameter with requires_grad=True; nothing to train"
+        )
+    if isinstance(choice, str):
+        if choice not in _OPTIMIZERS:
+            raise ConfigError(
+                f"optimizer is {choice!r}; allowed are {', '.join(map(repr, _OPTIMIZERS))}, "
+                "an optimizer, or a callable of the parameters"
+            )
+        kind, usual_lr, settings = _OPTIMIZERS[choice]
+        # lr is the one name that all of them share
+        return kind(parameters, lr=usual_lr if lr is None else lr, **settings)  # type: ignore[call-arg]
+    if lr is not None:
+        raise ConfigError(
+            f"lr is {lr}, but the optimizer given has its own learning rate; "
+            "set it there, or give the optimizer by name"
+        )
+    if isinstance(choice, Optimizer):
+        ours = set(map(id, parameters))
+        if not any(id(p) in ours for group in choice.param_groups for p in group["params"]):
+            raise ConfigError(
+                f"the optimizer holds no parameter of this {type(model).__name__}; "
+                "make it from model.parameters()"
+            )
+        return choice
+    if not callable(choice):
+        raise ConfigError(
+            f"optimizer is {choice!r}; give a name, an optimizer, or a callable of the parameters"
+        )
+    optimizer = choice(parameters)
+    if not isinstance(optimizer, Optimizer):
+        raise ConfigError(f"the optimizer callable returned {optimizer!r}, not a torch Optimizer")
+    return optimizer

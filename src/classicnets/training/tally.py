@@ -1,0 +1,78 @@
+"""Means over images that do not wait for the device at each step."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Tally:
+    """Sums of losses and right answers over images.
+
+    Losses and outputs are kept as they come and read every `READ_EVERY` batches, so that a GPU is
+    not waited for at each step. The sums do not depend on when they are read.
+
+    Attributes:
+        count: images seen.
+        losses: mean loss of each batch read so far.
+        correct: right answers; None once labels were not classes.
+    """
+
+    READ_EVERY = 32
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.loss_sum = 0.0
+        self.correct: int | None = 0
+        self.losses: list[float] = []
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> bool:
+        """Take in one batch; return whether the sums were read, so that `losses` is up to date."""
+        self._waiting.append((loss, outputs, labels))
+        if len(self._waiting) < self.READ_EVERY:
+            return False
+        self.read()
+        return True
+
+    def read(self) -> None:
+        """Bring the sums up to date."""
+        if not self._waiting:
+            return
+        losses, outputs, labels = zip(*self._waiting, strict=True)
+        self._waiting.clear()
+        values: list[float] = torch.stack(losses).float().tolist()
+        for value, label in zip(values, labels, strict=True):
+            self.loss_sum += value * len(label)
+            self.count += len(label)
+        self.losses += values
+        if self.correct is not None:
+            if are_classes(outputs[0], labels[0]):
+                hits = torch.cat(outputs).argmax(1) == torch.cat(labels)
+                self.correct += int(hits.sum())
+            else:
+                self.correct = None
+
+    @property
+    def loss(self) -> float:
+        """Mean loss over the images read."""
+        return self.loss_sum / self.count if self.count else math.nan
+
+    @property
+    def accuracy(self) -> float | None:
+        """Part of the images read that was right, 0..1; None where labels are not classes."""
+        return None if self.correct is None or not self.count else self.correct / self.count
+
+    def state_dict(self) -> dict[str, float | int | None]:
+        """Return the sums, all batches read."""
+        self.read()
+        return {"count": self.count, "loss_sum": self.loss_sum, "correct": self.correct}
+
+    def load_state_dict(self, state: dict[str, float | int | None]) -> None:
+        """Go on from saved sums."""
+        self.__dict__.update(state)
+
+
+def are_classes(outputs: Tensor, labels: Tensor) -> bool:
+    """Return whether outputs (N, C) and labels (N,) of integers make a classification."""
+    return outputs.ndim == 2 and labels.ndim == 1 and not labels.is_floating_point()
