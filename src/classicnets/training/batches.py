@@ -2,14 +2,14 @@
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import DataError, WorkerDiedError
+from ..errors import ClassicNetsError, DataError, WorkerDiedError
 from .random_state import random_state, set_random_state
 
 Batch = tuple[Tensor, Tensor]
@@ -69,38 +69,36 @@ class Batches:
         return self._foreign(number, start)
 
     def _foreign(self, number: int, start: int) -> Iterator[Batch]:
-        index = -1
+        index = start - 1
         replay, self._replay = self._replay, None
         if replay is not None and start:
             self._set_random(replay["at_start"])
         self._at_start = self._random()
-        batches = iter(self.loader)
+        batches: Any = None
         try:
-            with _worker_deaths_found_by_polling(self.loader):
-                yield from self._read(batches, number, start, replay)
+            with _worker_deaths_found_by_polling(self.loader) as poll:
+                batches = iter(self.loader)
+                poll()
+                for _ in range(start):  # drawn again and dropped
+                    next(batches, None)
+                if replay is not None:
+                    self._set_random(replay["now"])
+                for index, batch in enumerate(batches, start):
+                    yield self._checked(index, batch)
+        except ClassicNetsError:
+            raise
+        except Exception as error:
+            reason = _worker_failure(batches, error)
+            if reason is None:
+                raise
+            raise WorkerDiedError(
+                f"{reason} in epoch {number + 1}, {index + 1} batches being read ({error}); "
+                "look for too little memory or shared memory, or try num_workers=0"
+            ) from error
         finally:
             end_workers = getattr(batches, "_shutdown_workers", None)
             if end_workers and not getattr(self.loader, "persistent_workers", False):
                 end_workers()  # by itself it waits for a traceback to be forgotten
-
-    def _read(
-        self, batches: Iterator[Any], number: int, start: int, replay: dict[str, Any] | None
-    ) -> Iterator[Batch]:
-        index = start - 1
-        try:
-            for _ in range(start):  # drawn again and dropped
-                next(batches, None)
-            if replay is not None:
-                self._set_random(replay["now"])
-            for index, batch in enumerate(batches, start):  # noqa: B007
-                yield self._checked(index, batch)
-        except RuntimeError as error:
-            if "DataLoader worker" in str(error) or "DataLoader timed out" in str(error):
-                raise WorkerDiedError(
-                    f"the loader failed after batch {index} of epoch {number + 1}: {error}; "
-                    "look for too little memory or shared memory, or try num_workers=0"
-                ) from error
-            raise
         if index < 0:
             raise DataError(
                 f"the loader gave no batch in epoch {number + 1}; a generator can be read only "
@@ -162,19 +160,38 @@ def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
         )
 
 
+def _worker_failure(batches: Any, error: Exception) -> str | None:
+    """Return what became of the workers of a DataLoader's iterator, None if they are well."""
+    for worker in getattr(batches, "_workers", ()):
+        worker.join(0.1)  # a connection can break some moments before its process is gone
+        if not worker.is_alive():
+            return f"the loader's worker process {worker.pid} died (exit code {worker.exitcode})"
+    if "DataLoader timed out" in str(error):
+        return "the loader's worker processes gave nothing before the timeout"
+    return "a worker process of the loader died" if "DataLoader worker" in str(error) else None
+
+
 @contextmanager
-def _worker_deaths_found_by_polling(loader: Any) -> Iterator[None]:
+def _worker_deaths_found_by_polling(loader: Any) -> Iterator[Callable[[], None]]:
     """Keep torch from raising in the middle of a step when a worker process dies.
 
     torch's handler of SIGCHLD raises wherever the main thread stands, which may be between the
-    updates of two weights. Without it the next batch that is asked for finds the death.
+    updates of two weights. Without it the next batch that is asked for finds the death. The first
+    iterator of a process installs the handler, so what is given must be called after that.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if not (in_main_thread and getattr(loader, "num_workers", 0) and hasattr(signal, "SIGCHLD")):
-        yield
+    if not (
+        in_main_thread and bool(getattr(loader, "num_workers", 0)) and hasattr(signal, "SIGCHLD")
+    ):
+        yield lambda: None
         return
-    former = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    former = signal.getsignal(signal.SIGCHLD)
+
+    def poll() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
     try:
-        yield
+        poll()
+        yield poll
     finally:
         signal.signal(signal.SIGCHLD, former)
