@@ -99,6 +99,7 @@ class _Terminal:
             console=Console(stderr=True),
             transient=True,
             auto_refresh=False,
+            redirect_stdout=sys.stdout.isatty(),
         )
         self._task = self._bar.add_task("", total=None)
         self._bar.start()
