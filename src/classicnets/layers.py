@@ -21,6 +21,7 @@ __all__ = [
     "Subsample2d",
     "TableConv2d",
     "UnitBiasConv2d",
+    "draw_by_fan_in",
 ]
 
 
@@ -63,7 +64,7 @@ class Subsample2d(nn.Module):
         torch.Size([1, 6, 14, 14])
     """
 
-    kernel_size = stride = 2
+    kernel_size, stride, padding = 2, 2, 0
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -127,7 +128,7 @@ class TableConv2d(nn.Module):
         """Draw weights as `nn.Conv2d` does, from +-1/sqrt(inputs of the unit); biases are 0."""
         _fill_positions(self)
         with torch.no_grad():
-            self.weight.uniform_(-1, 1).mul_(link_fan_in(self).rsqrt())
+            self.weight.uniform_(-1, 1).mul_(_fan_in(self).rsqrt())
             self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,7 +208,7 @@ class UnitBiasConv2d(nn.Module):
         """Draw weights as `nn.Conv2d` does, from +-1/sqrt(inputs of the unit); biases are 0."""
         _fill_positions(self)
         with torch.no_grad():
-            self.weight.uniform_(-1, 1).mul_(link_fan_in(self).rsqrt())
+            self.weight.uniform_(-1, 1).mul_(_fan_in(self).rsqrt())
             self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -231,41 +232,6 @@ class UnitBiasConv2d(nn.Module):
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
         _fill_positions(self)  # on the meta device, and after to_empty, they hold nothing
-
-
-def link_fan_in(layer: TableConv2d | UnitBiasConv2d) -> Tensor:
-    """Number of inputs, without bias, of the units that each link leads to: (links, 1, 1)."""
-    counts = [len(maps) * layer.kernel_size**2 for maps in layer.table for _ in maps]
-    return layer.weight.new_tensor(counts).view(-1, 1, 1)
-
-
-def _checked_table(table: Sequence[Sequence[int]], in_channels: int) -> tuple[tuple[int, ...], ...]:
-    for index, maps in enumerate(table):
-        if not maps or len(set(maps)) < len(maps) or not set(maps) <= set(range(in_channels)):
-            raise ConfigError(
-                f"table gives output map {index} the input maps {list(maps)}; "
-                f"give it at least one of 0..{in_channels - 1}, each at most once"
-            )
-    return tuple(map(tuple, table))
-
-
-def _fill_positions(layer: TableConv2d | UnitBiasConv2d) -> None:
-    """Set where in the dense (out x in) kernel each link lies, on the weight's device."""
-    positions = torch.tensor(
-        [row * layer.in_channels + i for row, maps in enumerate(layer.table) for i in maps],
-        device=layer.weight.device,
-    )
-    if layer._positions.device == positions.device:
-        layer._positions.copy_(positions)
-    else:
-        layer._positions = positions
-
-
-def _dense_kernel(layer: TableConv2d | UnitBiasConv2d) -> Tensor:
-    k, rows, columns = layer.kernel_size, layer.out_channels, layer.in_channels
-    # index_copy, not a gather: its backward reads each link once, with nothing to accumulate
-    kernel = layer.weight.new_zeros(rows * columns, k, k)
-    return kernel.index_copy(0, layer._positions, layer.weight).view(rows, columns, k, k)
 
 
 class RBFOutput(nn.Module):
@@ -348,3 +314,56 @@ class LocalResponseNorm(nn.Module):
     def extra_repr(self) -> str:
         """The arguments."""
         return f"n={self.n}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+@torch.no_grad()
+def draw_by_fan_in(net: nn.Module, bound: float = 2.4) -> None:
+    """Draw all weights of a net uniformly from +-bound/F, F being the inputs of the unit.
+
+    Biases become 0 and are not counted in F; `Subsample2d` keeps what it has.
+
+    Paper: LeCun et al., Proc. IEEE 86(11) 1998, App. A, which takes 2.4/F and not 2.4/sqrt(F).
+    """
+    for layer in net.modules():
+        if isinstance(layer, TableConv2d | UnitBiasConv2d):
+            layer.weight.uniform_(-bound, bound).div_(_fan_in(layer))
+            layer.bias.zero_()
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.weight.uniform_(-bound, bound).div_(layer.weight[0].numel())
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
+def _fan_in(layer: TableConv2d | UnitBiasConv2d) -> Tensor:
+    """Number of inputs of the units that each link leads to: (links, 1, 1)."""
+    counts = [len(maps) * layer.kernel_size**2 for maps in layer.table for _ in maps]
+    return layer.weight.new_tensor(counts).view(-1, 1, 1)
+
+
+def _checked_table(table: Sequence[Sequence[int]], in_channels: int) -> tuple[tuple[int, ...], ...]:
+    for index, maps in enumerate(table):
+        if not maps or len(set(maps)) < len(maps) or not set(maps) <= set(range(in_channels)):
+            raise ConfigError(
+                f"table gives output map {index} the input maps {list(maps)}; "
+                f"give it at least one of 0..{in_channels - 1}, each at most once"
+            )
+    return tuple(map(tuple, table))
+
+
+def _fill_positions(layer: TableConv2d | UnitBiasConv2d) -> None:
+    """Set where in the dense (out x in) kernel each link lies, on the weight's device."""
+    positions = torch.tensor(
+        [row * layer.in_channels + i for row, maps in enumerate(layer.table) for i in maps],
+        device=layer.weight.device,
+    )
+    if layer._positions.device == positions.device:
+        layer._positions.copy_(positions)
+    else:
+        layer._positions = positions
+
+
+def _dense_kernel(layer: TableConv2d | UnitBiasConv2d) -> Tensor:
+    k, rows, columns = layer.kernel_size, layer.out_channels, layer.in_channels
+    # index_copy, not a gather: its backward reads each link once, with nothing to accumulate
+    kernel = layer.weight.new_zeros(rows * columns, k, k)
+    return kernel.index_copy(0, layer._positions, layer.weight).view(rows, columns, k, k)
