@@ -85,13 +85,11 @@ def open_to_read(path: Path) -> BinaryIO:
 
 
 def free_bytes(path: Path) -> int:
-    """Return the room on the disk that holds a path, or will; -1 where it does not say."""
+    """Return the room on the disk that holds a path, or will."""
     for folder in (path, *path.absolute().parents):
-        try:
+        with suppress(OSError, ValueError):
             return shutil.disk_usage(folder).free
-        except (OSError, ValueError):
-            continue
-    return -1
+    return 0
 
 
 def storage_error(path: Path, num_bytes: int, cause: OSError | ValueError) -> StorageError:
@@ -99,11 +97,10 @@ def storage_error(path: Path, num_bytes: int, cause: OSError | ValueError) -> St
     number = getattr(cause, "errno", None)
     reason = getattr(cause, "strerror", None) or str(cause)
     free = free_bytes(path)
+    room = f"it needs {num_bytes / 1e6:.1f} MB, {free / 1e6:.1f} MB are free; " if num_bytes else ""
+    remedy = "make room, or " if number in _NO_ROOM else ""
     error = StorageError(
-        f"cannot write {str(path)!r}: {reason}; it needs {num_bytes / 1e6:.1f} MB, "
-        f"{f'{free / 1e6:.1f} MB' if free >= 0 else 'an unknown amount'} free; "
-        + ("make room, or " if number in _NO_ROOM else "")
-        + "choose a folder that can be written to"
+        f"cannot write {str(path)!r}: {reason}; {room}{remedy}choose a folder that takes files"
     )
     error.errno = number
     return error
