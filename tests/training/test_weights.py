@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_the_older_file_whole_and_says_the_room_needed(saved)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
         with pytest.raises(
-            StorageError, match=r"it needs 4\.0 MB, .* MB free; make room"
+            StorageError, match=r"it needs 4\.0 MB, .* MB are free; make room"
         ) as caught:
             save_weights(nn.Linear(1000, 1000), path)
     finally:
