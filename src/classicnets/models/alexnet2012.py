@@ -110,7 +110,7 @@ class AlexNetPaper(nn.Module):
                 fc8=nn.Linear(4096, num_classes),  # (num_classes)
             )
         )
-        self._input_rule = input_check.input_rule(self, self.features, 3, last_map=6)
+        self._input_rule = input_check.input_rule(self, self.features, last_map=6)
         self._init_weights(init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

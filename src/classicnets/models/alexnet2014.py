@@ -77,6 +77,7 @@ class AlexNet(nn.Module):
             "in_channels": in_channels,
             "init": init,
         }
+        self.input_shape = (in_channels, 224, 224)
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 64, 11, stride=4, padding=2),  # (64, 55, 55)
             nn.ReLU(),
@@ -101,7 +102,7 @@ class AlexNet(nn.Module):
             nn.ReLU(),
             nn.Linear(fc7, num_classes),  # (num_classes)
         )
-        self._input_rule = input_check.input_rule(self, self.features, in_channels, last_map=None)
+        self._input_rule = input_check.input_rule(self, self.features, last_map=None)
         self._init_weights(init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -28,9 +28,7 @@ class _Net(Protocol):
     options: dict[str, object]
 
 
-def input_rule(
-    net: _Net, features: nn.Sequential, channels: int, last_map: int | None
-) -> InputRule:
+def input_rule(net: _Net, features: nn.Sequential, last_map: int | None) -> InputRule:
     """Derive from the windows in `features` which sizes give a last map of that side.
 
     With None any last map will do, and only the smallest size is bounded.
@@ -46,7 +44,7 @@ def input_rule(
         largest = largest * stride + kernel_size - 1 - 2 * padding
     return InputRule(
         net=type(net).__name__,
-        channels=channels,
+        channels=net.input_shape[0],
         channels_option="in_channels" in net.options,
         standard=net.input_shape[1:],
         smallest=smallest,

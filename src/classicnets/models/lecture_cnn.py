@@ -45,6 +45,7 @@ class LectureCNN(nn.Module):
         check_int("num_classes", num_classes)
         check_int("in_channels", in_channels)
         self.options: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
+        self.input_shape = (in_channels, 28, 28)
         self.features = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(in_channels, 64, 3),  # (64, 26, 26)
@@ -62,7 +63,7 @@ class LectureCNN(nn.Module):
                 output=nn.Linear(256, num_classes),  # (num_classes)
             )
         )
-        self._input_rule = input_check.input_rule(self, self.features, in_channels, last_map=5)
+        self._input_rule = input_check.input_rule(self, self.features, last_map=5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of a batch of images."""

@@ -67,7 +67,7 @@ class LeNet1(nn.Module):
                 output=nn.Linear(12 * 4 * 4, 10),  # (10), 1,930, 1,930
             )
         )
-        self._input_rule = input_check.input_rule(self, self.features, 1, last_map=4)
+        self._input_rule = input_check.input_rule(self, self.features, last_map=4)
         self._init_weights()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -72,7 +72,7 @@ class LeNet1989(nn.Module):
             )
         )
         # the biases of h1 fix its map at 8x8
-        self._input_rule = input_check.input_rule(self, self.features[:1], 1, last_map=8)
+        self._input_rule = input_check.input_rule(self, self.features[:1], last_map=8)
         self._init_weights()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -98,6 +98,7 @@ class LeNet5(nn.Module):
             "activation": activation,
             "pooling": pooling,
         }
+        self.input_shape = (in_channels, 32, 32)
         self.features = nn.Sequential(
             OrderedDict(
                 c1=nn.Conv2d(in_channels, 6, 5),  # (6, 28, 28)
@@ -117,7 +118,7 @@ class LeNet5(nn.Module):
                 output=nn.Linear(84, num_classes),  # (num_classes)
             )
         )
-        self._input_rule = input_check.input_rule(self, self.features, in_channels, last_map=5)
+        self._input_rule = input_check.input_rule(self, self.features, last_map=5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of a batch of images."""
@@ -184,7 +185,7 @@ class LeNet5Paper(nn.Module):
                 output=RBFOutput(digit_codes()),  # (10), 840 fixed, 840
             )
         )
-        self._input_rule = input_check.input_rule(self, self.features, 1, last_map=1)
+        self._input_rule = input_check.input_rule(self, self.features, last_map=1)
         self._init_weights()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

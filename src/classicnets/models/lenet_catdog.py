@@ -46,6 +46,7 @@ class LeNetCatDog(nn.Module):
         check_int("num_classes", num_classes)
         check_int("in_channels", in_channels)
         self.options: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
+        self.input_shape = (in_channels, 224, 224)
         self.features = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(in_channels, 16, 5),  # (16, 220, 220)
@@ -63,7 +64,7 @@ class LeNetCatDog(nn.Module):
                 output=nn.Linear(512, num_classes),  # (num_classes)
             )
         )
-        self._input_rule = input_check.input_rule(self, self.features, in_channels, last_map=53)
+        self._input_rule = input_check.input_rule(self, self.features, last_map=53)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of a batch of images."""

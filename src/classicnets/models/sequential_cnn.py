@@ -44,6 +44,7 @@ class SequentialCNN(nn.Module):
         check_int("num_classes", num_classes)
         check_int("in_channels", in_channels)
         self.options: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
+        self.input_shape = (in_channels, 28, 28)
         self.features = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(in_channels, 16, 5),  # (16, 24, 24)
@@ -63,7 +64,7 @@ class SequentialCNN(nn.Module):
                 output=nn.Linear(100, num_classes),  # (num_classes)
             )
         )
-        self._input_rule = input_check.input_rule(self, self.features, in_channels, last_map=3)
+        self._input_rule = input_check.input_rule(self, self.features, last_map=3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of a batch of images."""
