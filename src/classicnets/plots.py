@@ -71,7 +71,7 @@ def curves(history: _History | Mapping[str, _History]) -> Figure:
         if not one.epochs and not one.step_losses:
             which = f"history {name!r}" if name else "history"
             raise ConfigError(f"{which} holds no epoch and no step; train first, then draw")
-    if any(len(one.epochs) > 1 for one in histories.values()):
+    if any(len(one.epochs) > 1 or not one.step_losses for one in histories.values()):
         return _curves_per_epoch(histories)
     return _curves_per_step(histories)
 
@@ -112,6 +112,7 @@ def _draw_run(axes: Axes, history: _History, quantity: str, name: str, colour: s
             list(points.values()),
             color=colour,
             linestyle="-" if part == "val" else "--",
+            marker="." if len(points) == 1 else None,
             label=f"{name}, {title}" if name else title,
         )
         if part == "val" and history.best_epoch in points:
