@@ -1,0 +1,88 @@
+"""The command that trains: train."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .arguments import (
+    DataRoot,
+    Device,
+    Json,
+    NetName,
+    NetOptions,
+    NoDownload,
+    Quiet,
+    parse_options,
+)
+from .output import print_json, printable
+
+_SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
+
+
+def train(
+    name: NetName,
+    data: Annotated[
+        str, typer.Option(metavar="DATA", help="digits, mnist or fashion_mnist.")
+    ] = "digits",
+    root: DataRoot = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Passes over the training part.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option(metavar="RATE", help="Highest learning rate.")] = None,
+    option: NetOptions = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Rules split, order and first weights.")
+    ] = 0,
+    device: Device = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The run's folder; else runs/NAME-DATA-N, a new N."),
+    ] = None,
+    no_download: NoDownload = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Train a net by its recipe, test it, keep the run.
+
+    What is not given comes from the recipe: `classicnets info NAME` shows it. The folder gets the
+    weights, the history, three pictures, and metrics.json with everything to repeat the run.
+    """
+    from .. import runs
+
+    run = runs.train(
+        name,
+        data=data,
+        root=root,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        net_options=parse_options(option),
+        seed=seed,
+        device=device,
+        out=out,
+        download=not no_download,
+        progress=not quiet,
+        command=["classicnets", *sys.argv[1:]],
+    )
+    result = run.metrics["result"]
+    if as_json:
+        print_json({"run": str(run.path), **run.metrics})
+    else:
+        test = result["test"]
+        low, high = test["interval"]
+        if result["stopped"]:
+            typer.echo(f"stopped by {result['stopped']} after {result['epochs']} epochs")
+        typer.echo(
+            f"test accuracy {100 * test['accuracy']:.2f} % "
+            f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %) on {test['count']:,} images, "
+            f"after {result['seconds']:.1f} s of training"
+        )
+        typer.echo(f"run folder    {printable(str(run.path))}")
+        folder = printable(shlex.quote(str(run.path)))
+        typer.echo(f"try next      classicnets evaluate {folder}")
+        typer.echo(f"              classicnets predict {folder} a-digit-of-yours.png")
+    return _SIGNAL_STATUS.get(result["stopped"], 0)
