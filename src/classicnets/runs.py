@@ -1,0 +1,352 @@
+"""A run: one net trained by its recipe, kept in a folder with everything needed to repeat it.
+
+The folder holds `metrics.json` (settings and result), `history.csv` (a row per epoch), `steps.csv`
+(the loss of each step), `model.safetensors`, and the pictures `curves.png`, `confusion.png` and
+`predictions.png`. Each file is written aside and renamed, so that none is ever half there.
+"""
+
+import csv
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from . import __version__, plots
+from . import data as data_sets
+from .errors import ConfigError, DataError, StorageError
+from .pretrained import create_model, load, read_metrics
+from .recipes import find_recipe, list_recipes
+from .training import Evaluation, History, evaluate, fit, predict, save_weights
+from .training.safe_files import discard, storage_error, temporary_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .data import Splits
+
+__all__ = ["PICTURES", "Run", "open_run", "save_figure", "train"]
+
+PICTURES = ("curves", "confusion", "predictions")
+_PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "scikit-learn")
+
+Loader = Iterable[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained net and where it came from.
+
+    Attributes:
+        path: the folder.
+        model: the net, its `preparation` with it.
+        history: what happened in training.
+        metrics: the content of `metrics.json`.
+    """
+
+    path: Path
+    model: nn.Module
+    history: History
+    metrics: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the net's outputs."""
+        return tuple(self.metrics["classes"])
+
+    @property
+    def loss(self) -> str:
+        """The name of the loss that the net was trained by."""
+        return str(self.metrics["fit"]["loss"])
+
+    def data(self, *, root: str | Path | None = None, download: bool = True) -> "Splits":
+        """Load the data of the run again, split and prepared as they were.
+
+        Args:
+            root: where they lie; None for where they lay.
+            download: whether to fetch what is missing.
+        """
+        data = self.metrics["data"]
+        return _load_data(data["name"], data["options"], root or data["root"], download)
+
+    def draw(self, kind: str, *, root: str | Path | None = None, download: bool = True) -> "Figure":
+        """Draw one of `PICTURES` anew; all but the curves need the data.
+
+        Raises:
+            ConfigError: there is no such picture.
+        """
+        if kind not in PICTURES:
+            raise ConfigError(f"kind is {kind!r}; the pictures are {', '.join(PICTURES)}")
+        if kind == "curves":
+            return plots.curves(self.history)
+        test = self.data(root=root, download=download).test
+        if kind == "confusion":
+            return plots.confusion(evaluate(self.model, test).confusion, self.classes)
+        return _draw_predictions(self.model, test, self.classes)
+
+
+def train(
+    net: str,
+    *,
+    data: str = "digits",
+    root: str | Path | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    net_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    out: str | Path | None = None,
+    download: bool = True,
+    progress: bool = True,
+    command: Sequence[str] | None = None,
+) -> Run:
+    """Train a net by its recipe, test it, and keep everything in a new folder.
+
+    Args:
+        net: name of the net, as in `list_models`.
+        data: name of the data set: "digits", "mnist" or "fashion_mnist".
+        root: where the data lie or are put; None for the data set's own choice.
+        epochs: instead of the recipe's.
+        batch_size: instead of the recipe's.
+        lr: instead of the recipe's.
+        net_options: what the net is built with, beside the recipe's.
+        seed: rules the split, the order of the data and the first weights.
+        device: "auto" or the name of a device.
+        out: the run's folder; None for `runs/<net>-<data>-<n>`, n being the next free number.
+        download: whether to fetch data that are not there.
+        progress: whether to show a bar.
+        command: the command line that asked for this, for the record.
+
+    Raises:
+        ConfigError: an argument that cannot work.
+        DataError, DownloadError: the data are damaged or not to be had.
+        StorageError: the folder holds a run already or cannot be written.
+        DivergedError: the loss became NaN or infinite.
+    """
+    recipe = find_recipe(net, data)
+    fit_options: dict[str, Any] = {
+        "epochs": recipe.epochs if epochs is None else epochs,
+        "optimizer": recipe.optimizer,
+        "lr": recipe.lr if lr is None else lr,
+        "schedule": recipe.schedule,
+        "loss": recipe.loss,
+        "device": device,
+        "seed": seed,
+    }
+    data_options = {
+        **recipe.preparation,
+        "batch_size": recipe.batch_size if batch_size is None else batch_size,
+        "seed": seed,
+    }
+    splits = _load_data(data, data_options, root, download)
+    options = {**recipe.net_options, **(net_options or {})}
+    model = _new_model(net, options, seed)
+    metrics: dict[str, Any] = {
+        "format": 1,
+        "classicnets": __version__,
+        "net": {"name": net, "options": model.options},
+        "data": {
+            "name": data,
+            "options": splits.options,
+            "root": None if root is None else str(Path(root).resolve()),
+        },
+        "preparation": splits.preparation.to_dict(),
+        "classes": list(splits.classes),
+        "recipe": recipe.name,
+        "fit": fit_options,
+        "seed": seed,
+        "result": None,
+        "versions": {name: version(name) for name in _PACKAGES},
+        "command": None if command is None else list(command),
+        "machine": _machine(),
+    }
+    folder = _claim_folder(out, f"{net}-{data}", metrics)
+    started = time.perf_counter()
+    history = fit(model, splits.train, val_loader=splits.val, progress=progress, **fit_options)
+    seconds = time.perf_counter() - started
+    evaluation = evaluate(model, splits.test, loss=recipe.loss)
+    metrics["result"] = {
+        "test": {
+            "loss": evaluation.loss,
+            "accuracy": evaluation.accuracy,
+            "interval": evaluation.interval,
+            "count": evaluation.count,
+        },
+        "best_epoch": history.best_epoch,
+        "epochs": len(history.epochs),
+        "stopped": history.stopped,
+        "seconds": round(seconds, 3),
+    }
+    metrics["machine"]["device"] = str(next(model.parameters()).device)
+    model.preparation = splits.preparation
+    run = Run(folder, model, history, metrics)
+    _write(run, evaluation, splits.test)
+    return run
+
+
+def open_run(path: str | Path) -> Run:
+    """Read a run back from its folder.
+
+    Args:
+        path: the folder that `train` wrote.
+
+    Raises:
+        DataError: it is no folder of a finished run, or a file in it is damaged.
+        ConfigError: `metrics.json` names a net or options that do not exist.
+        WeightsError: the weights are damaged or belong to another net.
+    """
+    folder = Path(path)
+    metrics = read_metrics(folder)
+    model = load(folder)
+    return Run(folder, model, _read_history(folder, metrics["result"]), metrics)
+
+
+def save_figure(figure: "Figure", path: str | Path) -> None:
+    """Write a figure whole or not at all, in the format of the path's ending.
+
+    Raises:
+        ConfigError: matplotlib has no such format.
+        StorageError: the file cannot be written.
+    """
+    path = Path(path)
+    form = path.suffix.removeprefix(".").lower()
+    known = figure.canvas.get_supported_filetypes()
+    if form not in known:
+        raise ConfigError(f"{path} ends in {path.suffix!r}; allowed are {', '.join(sorted(known))}")
+    _put(path, partial(figure.savefig, format=form))
+
+
+def _load_data(
+    name: str, options: Mapping[str, Any], root: str | Path | None, download: bool
+) -> "Splits":
+    known = sorted({recipe.data for recipe in list_recipes()})
+    if name not in known:
+        raise ConfigError(f"data is {name!r}; the data sets are {', '.join(known)}")
+    function = getattr(data_sets, name)
+    for option in options:
+        if option not in signature(function).parameters:
+            raise ConfigError(f"{option!r} is no option of data.{name}; train again")
+    splits: Splits = function(root, download=download, **options)
+    return splits
+
+
+def _new_model(net: str, options: Mapping[str, Any], seed: int) -> nn.Module:
+    """Build a net whose first weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return create_model(net, **options)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+    }
+
+
+def _claim_folder(out: str | Path | None, stem: str, metrics: dict[str, Any]) -> Path:
+    """Make the run's folder and put its settings there; of two runs that try, one gets it."""
+    folder = Path(out) if out is not None else _next_folder(Path("runs"), stem)
+    path = folder / "metrics.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_as_json(metrics))
+    except FileExistsError as error:
+        if not path.exists():
+            raise storage_error(folder, 0, error) from error
+        raise StorageError(
+            f"out is {str(folder)!r}, which holds a run already; choose another folder"
+        ) from error
+    except OSError as error:
+        raise storage_error(folder, 0, error) from error
+    return folder
+
+
+def _next_folder(parent: Path, stem: str) -> Path:
+    """Make `parent/stem-n` for the first n above those in use."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        used = [path.name.removeprefix(f"{stem}-") for path in parent.glob(f"{stem}-*")]
+        number = max((int(text) for text in used if text.isdecimal()), default=0)
+        while True:
+            number += 1
+            with suppress(FileExistsError):
+                folder = parent / f"{stem}-{number}"
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise storage_error(parent, 0, error) from error
+
+
+def _write(run: Run, evaluation: Evaluation, test: Loader) -> None:
+    """Fill the folder, the settings with the result last."""
+    save_weights(run.model, run.path / "model.safetensors")
+    history = run.history
+    _put(run.path / "history.csv", history.to_csv)
+    _put(run.path / "steps.csv", lambda path: _write_steps(path, history.step_losses))
+    figures = {
+        "confusion": plots.confusion(evaluation.confusion, run.classes),
+        "predictions": _draw_predictions(run.model, test, run.classes),
+    }
+    if history.step_losses:
+        figures["curves"] = plots.curves(history)
+    for kind, figure in figures.items():
+        save_figure(figure, run.path / f"{kind}.png")
+    _put(run.path / "metrics.json", lambda path: path.write_text(_as_json(run.metrics), "utf-8"))
+
+
+def _put(path: Path, write: Callable[[Path], object]) -> None:
+    """Have a file written beside its place, then put it there."""
+    aside = temporary_path(path.parent)
+    try:
+        write(aside)
+        aside.replace(path)
+    except OSError as error:
+        raise storage_error(path, 0, error) from error
+    finally:
+        discard(aside)
+
+
+def _as_json(metrics: Mapping[str, Any]) -> str:
+    return json.dumps(metrics, indent=2) + "\n"
+
+
+def _write_steps(path: Path, losses: Sequence[float]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "loss"])
+        writer.writerows(enumerate(losses, start=1))
+
+
+def _read_history(folder: Path, result: Mapping[str, Any]) -> History:
+    try:
+        history = History.from_csv(folder / "history.csv")
+        with (folder / "steps.csv").open(newline="", encoding="utf-8") as file:
+            history.step_losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the history of {str(folder)!r} cannot be read: {error}") from error
+    history.best_epoch = result["best_epoch"]
+    history.stopped = result["stopped"]
+    return history
+
+
+def _draw_predictions(model: nn.Module, test: Loader, classes: Sequence[str]) -> "Figure":
+    batches = list(test)
+    images = torch.cat([images for images, _ in batches]).cpu()
+    labels = torch.cat([labels for _, labels in batches]).cpu()
+    return plots.predictions(images, labels, predict(model, images), classes)

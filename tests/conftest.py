@@ -1,0 +1,27 @@
+"""Fixtures that several test modules share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from classicnets.runs import Run, train
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """The folder with the four files of MNIST; a machine without them skips."""
+    data = Path(os.environ.get("CLASSICNETS_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (data / "mnist" / "MNIST" / "raw").is_dir():
+        pytest.skip(f"MNIST is not in {data}; name its folder in CLASSICNETS_TEST_DATA")
+    return data / "mnist"
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of LeNet-5 on digits, three epochs long. Tests that change its folder copy it."""
+    folder = tmp_path_factory.mktemp("runs") / "lenet5"
+    command = ["classicnets", "train", "lenet5"]
+    return train("lenet5", epochs=3, out=folder, progress=False, command=command)
