@@ -47,6 +47,7 @@ class Batches:
         self.count: int | None = len(loader) if isinstance(loader, Sized) else None
         self.num_classes: int | None = None
         self._at_start: dict[str, Any] | None = None  # random state before the epoch's first draw
+        self._exhausted = False
         self._replay: dict[str, Any] | None = None
         if self.count == 0:
             raise DataError(
@@ -71,9 +72,12 @@ class Batches:
     def _foreign(self, number: int, start: int) -> Iterator[Batch]:
         index = start - 1
         replay, self._replay = self._replay, None
-        if replay is not None and start:
-            self._set_random(replay["at_start"])
-        self._at_start = self._random()
+        if replay is not None:
+            drawn_again = start and not replay["exhausted"]
+            self._set_random(replay["at_start" if drawn_again else "now"])
+            if start and not drawn_again:
+                return
+        self._at_start, self._exhausted = self._random(), False
         batches: Any = None
         try:
             with _worker_deaths_found_by_polling(self.loader) as poll:
@@ -81,10 +85,11 @@ class Batches:
                 poll()
                 for _ in range(start):  # drawn again and dropped
                     next(batches, None)
-                if replay is not None:
+                if replay is not None and start:
                     self._set_random(replay["now"])
                 for index, batch in enumerate(batches, start):
                     yield self._checked(index, batch)
+                self._exhausted = True
         except ClassicNetsError:
             raise
         except Exception as error:
@@ -107,7 +112,13 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any] | None:
         """Return the random states that a foreign loader draws from; None for one of ours."""
-        return None if self.exact else {"at_start": self._at_start, "now": self._random()}
+        if self.exact:
+            return None
+        return {
+            "at_start": self._at_start,
+            "now": self._random(),
+            "exhausted": self._exhausted,  # samplers draw once more as they end
+        }
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
         """Let the next epoch begin as the saved one did, and go on as it did."""

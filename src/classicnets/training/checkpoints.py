@@ -128,7 +128,8 @@ class CheckpointStore:
         self.folder = Path(folder)
         self._keep = keep
         self._lock = RunLock(self.folder)
-        self._best: Path | None = None
+        self._kept: set[Path] = set()  # the best, and what could be it were it readable
+        self._passed_over: set[Path] = set()
 
     def open(self) -> Self:
         """Make ready for `save`.
@@ -144,13 +145,12 @@ class CheckpointStore:
             trial = temporary_path(self.folder)
             trial.mkdir()
             trial.rmdir()
-            best = self.best()
+            self._kept = self._find_best()
         except (OSError, ValueError) as error:
             self.close()
             if isinstance(error, StorageError):
                 raise
             raise storage_error(self.folder, 0, error) from error
-        self._best = best.path if best else None
         return self
 
     def close(self) -> None:
@@ -207,7 +207,7 @@ class CheckpointStore:
         except OSError as error:
             raise storage_error(path, num_bytes, error) from error
         if best:
-            self._best = path
+            self._kept = {path}
         self._prune(path)
         return path
 
@@ -229,7 +229,20 @@ class CheckpointStore:
                 if not path.exists():  # superseded by a newer one since it was listed
                     return self._newest(best=best)
                 skipped.append(Skipped(path, str(error)))
+                self._passed_over.add(path)
         return None, skipped
+
+    def _find_best(self) -> set[Path]:
+        found: set[Path] = set()
+        for path in reversed(self._paths()):
+            try:
+                if _says_best(path):
+                    found.add(path)
+                    read_checkpoint(path)
+                    break
+            except WeightsError:
+                found.add(path)
+        return found
 
     def _paths(self) -> list[Path]:
         """Return the folders that look like checkpoints, oldest first."""
@@ -255,7 +268,7 @@ class CheckpointStore:
     def _refuse_later(self, step: int) -> None:
         """Raise if a whole checkpoint of a later step is there, which would pass for the newest."""
         for path in self._paths():
-            if _order(path)[0] > step:
+            if _order(path)[0] > step and path not in self._passed_over:
                 with suppress(CheckpointCorruptError):
                     read_checkpoint(path)
                     raise ConfigError(
@@ -286,7 +299,7 @@ class CheckpointStore:
             last_of_step = {
                 _order(path)[0]: path for path in paths if _order(path) <= _order(newest)
             }
-            kept = {*list(last_of_step.values())[-self._keep :], self._best}
+            kept = {*list(last_of_step.values())[-self._keep :], *self._kept}
             for path in paths:
                 if path not in kept:
                     temporary = temporary_path(self.folder)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from ..errors import ConfigError, OutOfMemoryError
 from .batches import Batches
+from .checkpoints import CheckpointStore
 from .devices import resolve_device
 from .evaluate import check_classes
 from .events import Callback
@@ -20,6 +22,7 @@ from .losses import Loss, resolve_loss
 from .optimizers import OptimizerChoice, build_optimizer
 from .progress import Progress
 from .random_state import random_state_kept
+from .resume import refuse_used, restore, run_identity, save
 from .schedules import ScheduleChoice, build_schedule
 from .step import Step
 
@@ -109,6 +112,21 @@ def fit(
     chosen = build_optimizer(optimizer, model, lr)
     updates = None if train.count is None else epochs * math.ceil(train.count / accumulate)
     stepped, by_batch = build_schedule(schedule, chosen, updates)
+    identity = run_identity(
+        model,
+        train,
+        {
+            "seed": seed,
+            "optimizer": type(chosen).__name__,
+            "lr": lr,
+            "schedule": schedule,
+            "loss": loss,
+            "precision": precision,
+            "clip_norm": clip_norm,
+            "accumulate": accumulate,
+            "validation": val is not None,
+        },
+    )
     step = Step(
         model,
         loss_function,
@@ -120,6 +138,9 @@ def fit(
         check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
     )
     with ExitStack() as stack:
+        store = CheckpointStore(checkpoint_dir) if checkpoint_dir is not None else None
+        if store is not None:
+            stack.enter_context(store)
         if seed is not None:
             stack.enter_context(random_state_kept(place))
             torch.manual_seed(seed)
@@ -138,6 +159,12 @@ def fit(
             interruption=stack.enter_context(Interruption()),
             bar=stack.enter_context(Progress(progress)),
         )
+        if store is not None:
+            if resume:
+                restore(store, loop, identity)
+            else:
+                refuse_used(store)
+            loop.save = partial(save, store, loop, identity)
         try:
             return loop.run(epochs)
         except (RuntimeError, MemoryError) as error:

@@ -50,6 +50,8 @@ class Loop:
         epoch: epochs finished.
         batch: batches done in the current epoch; all of them while it is being validated.
         steps: batches done since training began.
+        seconds: spent on the current epoch.
+        rate: learning rate of the last update.
         tally: sums over the current epoch.
         history: what `fit` returns.
         best: the best epoch, None before the first validation.
@@ -83,6 +85,7 @@ class Loop:
         self.batch = 0
         self.steps = 0
         self.seconds = 0.0
+        self.rate = math.nan
         self.tally = Tally()
         self.history = History()
         self.best: Best | None = None
@@ -123,7 +126,7 @@ class Loop:
         return self.history
 
     def _one_epoch(self, epochs: int) -> None:
-        rate = self._train_one_epoch(f"epoch {self.epoch + 1}/{epochs}")
+        self._train_one_epoch(f"epoch {self.epoch + 1}/{epochs}")
         if self._interrupted():
             return
         self._keep()
@@ -137,7 +140,7 @@ class Loop:
             train_accuracy=self.tally.accuracy,
             val_loss=val.loss if val else None,
             val_accuracy=val.accuracy if val else None,
-            lr=rate,
+            lr=self.rate,
             seconds=self.seconds,
             images_per_second=self.tally.count / max(self.seconds, 1e-9),
         )
@@ -150,11 +153,11 @@ class Loop:
         event = self._event("epoch", record.train_loss)
         self._tell(self._callbacks, event)
 
-    def _train_one_epoch(self, heading: str) -> float:
+    def _train_one_epoch(self, heading: str) -> None:
         self.model.train()
         self._bar.start(heading, self.train.count)
         batches = self.train.epoch(self.epoch, self.batch)
-        began, before, rate = time.perf_counter(), self.seconds, self._rate()
+        began, before = time.perf_counter(), self.seconds
         seen_before = self.tally.count
         while True:
             try:
@@ -172,7 +175,7 @@ class Loop:
             if self.tally.add(loss, outputs, labels):
                 self._take_losses()
             if not self.step.waiting:
-                rate = self._rate()
+                self.rate = self._rate()
                 if self._between_updates():
                     break
             if self._step_callbacks and self._tell_step(loss):
@@ -183,10 +186,9 @@ class Loop:
                 self._bar.show(self.batch, seen, self.tally.loss, self.tally.accuracy)
         self._read()
         if self.history.stopped is None and self.step.finish_epoch():
-            rate = self._rate()
+            self.rate = self._rate()
             self._step_schedule_by_batch()
         self.seconds = before + time.perf_counter() - began
-        return rate
 
     def _between_updates(self) -> bool:
         """Do what is due after an update; return whether a signal asks to stop."""
@@ -344,6 +346,7 @@ class Loop:
             "batch": self.batch,
             "steps": self.steps,
             "seconds": self.seconds,
+            "rate": self.rate,
             "tally": self.tally.state_dict(),
             "history": history,
             "best": best,
@@ -362,7 +365,7 @@ class Loop:
         set_random_state(state["random"], self.train.device)
         self.train.load_state_dict(state["loader"])
         self.epoch, self.batch = state["epoch"], state["batch"]
-        self.steps, self.seconds = state["steps"], state["seconds"]
+        self.steps, self.seconds, self.rate = state["steps"], state["seconds"], state["rate"]
         self.tally.load_state_dict(state["tally"])
         losses = state["history"]["step_losses"].tolist()
         self.history = History.from_dict({**state["history"], "step_losses": losses})

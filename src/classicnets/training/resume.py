@@ -34,7 +34,7 @@ def run_identity(model: torch.nn.Module, train: Batches, options: dict[str, Any]
     }
 
 
-def save(store: CheckpointStore, loop: Loop, identity: dict[str, Any], *, best: bool) -> None:
+def save(store: CheckpointStore, loop: Loop, identity: dict[str, Any], best: bool) -> None:
     """Write the state of a loop as a checkpoint."""
     tensors, skeleton = split_state(loop.state())
     store.save(loop.steps, tensors, {"run": identity, "training": skeleton}, best=best)
@@ -55,10 +55,10 @@ def restore(store: CheckpointStore, loop: Loop, identity: dict[str, Any]) -> Non
     if checkpoint is None:
         return
     saved = checkpoint.state["run"]
-    names = [*identity, *(name for name in saved if name not in identity)]
+    keys = [*identity, *(name for name in saved if name not in identity)]
     different = [
         f"{name}: {saved.get(name)!r} there, {identity.get(name)!r} here"
-        for name in names
+        for name in keys
         if saved.get(name) != identity.get(name)
     ]
     if different:
@@ -91,4 +91,4 @@ def _json(value: Any) -> Any:
         return [_json(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return repr(value)
+    return getattr(value, "__qualname__", type(value).__name__)

@@ -57,8 +57,10 @@ class RunLock:
     def release(self) -> None:
         """Give the lock back, if it is held."""
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            self.let_go()
+            try:
+                os.ftruncate(self._descriptor, 0)
+            finally:
+                self.let_go()
 
     def let_go(self) -> None:
         """Close the lock file of this process and leave its text to whoever holds the lock."""
