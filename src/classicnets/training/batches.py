@@ -14,6 +14,8 @@ from .random_state import random_state, set_random_state
 
 Batch = tuple[Tensor, Tensor]
 
+_WAIT_SECONDS = 120  # for a batch of a DataLoader that has worker processes and no timeout
+
 
 class Batches:
     """The batches of a loader on a device, epoch by epoch, from any batch on.
@@ -81,7 +83,7 @@ class Batches:
         batches: Any = None
         try:
             with _worker_deaths_found_by_polling(self.loader) as poll:
-                batches = iter(self.loader)
+                batches = _bounded_wait(self.loader)
                 poll()
                 for _ in range(start):  # drawn again and dropped
                     next(batches, None)
@@ -171,6 +173,17 @@ def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
         )
 
 
+def _bounded_wait(loader: Any) -> Iterator[Any]:
+    """Return an iterator that does not wait for a hung worker for ever, as torch's default does."""
+    if not (getattr(loader, "num_workers", 0) and getattr(loader, "timeout", None) == 0):
+        return iter(loader)
+    loader.timeout = _WAIT_SECONDS
+    try:
+        return iter(loader)
+    finally:
+        loader.timeout = 0
+
+
 def _worker_failure(batches: Any, error: Exception) -> str | None:
     """Return what became of the workers of a DataLoader's iterator, None if they are well."""
     for worker in getattr(batches, "_workers", ()):
@@ -178,8 +191,11 @@ def _worker_failure(batches: Any, error: Exception) -> str | None:
         if not worker.is_alive():
             return f"the loader's worker process {worker.pid} died (exit code {worker.exitcode})"
     if "DataLoader timed out" in str(error):
-        return "the loader's worker processes gave nothing before the timeout"
-    return "a worker process of the loader died" if "DataLoader worker" in str(error) else None
+        return (
+            "the loader's worker processes gave no batch in time (the DataLoader's timeout=, "
+            f"{_WAIT_SECONDS} seconds unless given)"
+        )
+    return "a worker process of the loader died" if "DataLoader worker (pid" in str(error) else None
 
 
 @contextmanager
