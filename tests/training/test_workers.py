@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from classicnets.errors import WorkerDiedError
-from classicnets.training import batches, fit
+from classicnets.training import fit, workers
 
 
 class Failing(Dataset):
@@ -47,13 +47,13 @@ def complain():
     raise LookupError("picture 40 is missing")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_worker_is_named_and_the_run_goes_on_from_where_it_was(tmp_path, workers):
+@pytest.mark.parametrize("count", [1, 2])
+def test_killed_worker_is_named_and_the_run_goes_on_from_where_it_was(tmp_path, count):
     options = {"epochs": 1, "seed": 1, "progress": False}
 
     def loader(fail=lambda: None):
         generator = torch.Generator().manual_seed(3)
-        return DataLoader(Failing(fail), 8, num_workers=workers, generator=generator)
+        return DataLoader(Failing(fail), 8, num_workers=count, generator=generator)
 
     with pytest.raises(WorkerDiedError, match=r"worker process \d+ died \(exit code -9\)"):
         fit(net(), loader(kill), checkpoint_dir=tmp_path, **options)
@@ -66,7 +66,7 @@ def test_killed_worker_is_named_and_the_run_goes_on_from_where_it_was(tmp_path, 
 
 
 def test_hung_worker_is_found_after_the_wait(monkeypatch):
-    monkeypatch.setattr(batches, "_WAIT_SECONDS", 1)
+    monkeypatch.setattr(workers, "_PATIENCE_SECONDS", 1)
     began = time.monotonic()
     loader = DataLoader(Failing(hang), 8, num_workers=1)
     with pytest.raises(WorkerDiedError, match="gave no batch in time.*num_workers=0"):

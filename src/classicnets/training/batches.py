@@ -1,20 +1,16 @@
 """One face for every loader: ours, a torch DataLoader, a list of batches."""
 
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import ClassicNetsError, DataError, WorkerDiedError
+from ..errors import DataError
 from .random_state import random_state, set_random_state
+from .workers import watched
 
 Batch = tuple[Tensor, Tensor]
-
-_WAIT_SECONDS = 120  # for a batch of a DataLoader that has worker processes and no timeout
 
 
 class Batches:
@@ -80,32 +76,17 @@ class Batches:
             if start and not drawn_again:
                 return
         self._at_start, self._exhausted = self._random(), False
-        batches: Any = None
+        batches = watched(self.loader)
         try:
-            with _worker_deaths_found_by_polling(self.loader) as poll:
-                batches = _bounded_wait(self.loader)
-                poll()
-                for _ in range(start):  # drawn again and dropped
-                    next(batches, None)
-                if replay is not None and start:
-                    self._set_random(replay["now"])
-                for index, batch in enumerate(batches, start):
-                    yield self._checked(index, batch)
-                self._exhausted = True
-        except ClassicNetsError:
-            raise
-        except Exception as error:
-            reason = _worker_failure(batches, error)
-            if reason is None:
-                raise
-            raise WorkerDiedError(
-                f"{reason} in epoch {number + 1}, {index + 1} batches being read ({error}); "
-                "look for too little memory or shared memory, or try num_workers=0"
-            ) from error
+            for _ in range(start):  # drawn again and dropped
+                next(batches, None)
+            if replay is not None and start:
+                self._set_random(replay["now"])
+            for index, batch in enumerate(batches, start):
+                yield self._checked(index, batch)
+            self._exhausted = True
         finally:
-            end_workers = getattr(batches, "_shutdown_workers", None)
-            if end_workers and not getattr(self.loader, "persistent_workers", False):
-                end_workers()  # by itself it waits for a traceback to be forgotten
+            batches.close()
         if index < 0:
             raise DataError(
                 f"the loader gave no batch in epoch {number + 1}; a generator can be read only "
@@ -171,54 +152,3 @@ def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
             f"label {int(labels[index])} at index {index} of {where} lies outside the classes; "
             f"the net has {num_classes} outputs, so labels are 0 to {num_classes - 1}"
         )
-
-
-def _bounded_wait(loader: Any) -> Iterator[Any]:
-    """Return an iterator that does not wait for a hung worker for ever, as torch's default does."""
-    if not (getattr(loader, "num_workers", 0) and getattr(loader, "timeout", None) == 0):
-        return iter(loader)
-    loader.timeout = _WAIT_SECONDS
-    try:
-        return iter(loader)
-    finally:
-        loader.timeout = 0
-
-
-def _worker_failure(batches: Any, error: Exception) -> str | None:
-    """Return what became of the workers of a DataLoader's iterator, None if they are well."""
-    for worker in getattr(batches, "_workers", ()):
-        worker.join(0.1)  # a connection can break some moments before its process is gone
-        if not worker.is_alive():
-            return f"the loader's worker process {worker.pid} died (exit code {worker.exitcode})"
-    if "DataLoader timed out" in str(error):
-        return (
-            "the loader's worker processes gave no batch in time (the DataLoader's timeout=, "
-            f"{_WAIT_SECONDS} seconds unless given)"
-        )
-    return "a worker process of the loader died" if "DataLoader worker (pid" in str(error) else None
-
-
-@contextmanager
-def _worker_deaths_found_by_polling(loader: Any) -> Iterator[Callable[[], None]]:
-    """Keep torch from raising in the middle of a step when a worker process dies.
-
-    torch's handler of SIGCHLD raises wherever the main thread stands, which may be between the
-    updates of two weights. Without it the next batch that is asked for finds the death. The first
-    iterator of a process installs the handler, so what is given must be called after that.
-    """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not (
-        in_main_thread and bool(getattr(loader, "num_workers", 0)) and hasattr(signal, "SIGCHLD")
-    ):
-        yield lambda: None
-        return
-    former = signal.getsignal(signal.SIGCHLD)
-
-    def poll() -> None:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-    try:
-        poll()
-        yield poll
-    finally:
-        signal.signal(signal.SIGCHLD, former)
