@@ -64,8 +64,8 @@ def test_alexnet_paper_starts_as_its_option_says(init):
     for part in (net.features, net.classifier):
         for name, layer in part.named_children():
             if name in fan_in:
-                he = init == "modern" and name != "fc8"
-                deviation = (2 / fan_in[name]) ** 0.5 if he else 0.01
+                by_fan_in = init == "modern" and name != "fc8"
+                deviation = fan_in[name] ** -0.5 if by_fan_in else 0.01
                 assert layer.weight.std().item() == pytest.approx(deviation, rel=0.02)
                 assert layer.bias.unique().tolist() == [name in ones]
 

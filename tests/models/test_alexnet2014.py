@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torchvision
@@ -66,10 +68,17 @@ def test_alexnet_starts_as_its_option_says(init):
         biases = [0, 1, 0, 1, 1, 1, 1, -7]
     else:
         fan_in = [363, 1600, 1728, 3456, 2304, 9216, 1024]
-        deviations, biases = [*((2 / inputs) ** 0.5 for inputs in fan_in), 0.01], [0] * 8
+        deviations, biases = [*(inputs**-0.5 for inputs in fan_in), 0.01], [0] * 8
     for layer, deviation, bias in zip(layers, deviations, biases, strict=True):
         assert layer.weight.std().item() == pytest.approx(deviation, rel=0.03)
         assert (layer.bias == bias).all()
+
+
+def test_alexnet_starts_with_a_loss_near_that_of_guessing():
+    torch.manual_seed(0)
+    net = AlexNet(10, hidden=(1024, 1024))
+    loss = torch.nn.functional.cross_entropy(net(torch.randn(4, 3, 224, 224)), torch.arange(4))
+    assert loss.item() == pytest.approx(math.log(10), rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,10 @@ class AlexNetPaper(nn.Module):
         lrn: "paper", alpha = 1e-4 as in the printed formula (5e-4 in PyTorch's convention); or
             "cuda-convnet", the author's code, which divides alpha by the 5 maps of the window.
         conv1_padding: zeros around the image, 0 to 5.
-        init: "modern", He's normal with biases 0, which trains from scratch; or "paper" (section
-            5), deviation 0.01 and biases of 1 in conv2, conv4, conv5, fc6 and fc7, with which
-            the loss stays flat in many reports (caffe#327, caffe#3243).
+        init: "modern", which trains from scratch: normal of deviation 1/sqrt(inputs of the unit),
+            in fc8 0.01, biases 0. He's factor of 2, which makes up for ReLU, is left out, because
+            the three max pools do so. Or "paper" (section 5): deviation 0.01, biases of 1 in conv2,
+            conv4, conv5, fc6 and fc7, with which the loss may stay flat (caffe#327, caffe#3243).
 
     Shape:
         input (N, 3, 227, 227), float, normalised; heights and widths up to 258 work too, all less
@@ -120,12 +121,12 @@ class AlexNetPaper(nn.Module):
         return logits
 
     def _init_weights(self, init: str) -> None:
-        """He's normal; or section 5, where biases of 1 give ReLUs positive inputs to start with."""
+        """Normal by fan-in; or section 5, whose biases of 1 feed ReLUs positive inputs at first."""
         ones = ("conv2", "conv4", "conv5", "fc6", "fc7") if init == "paper" else ()
         for name, layer in (*self.features.named_children(), *self.classifier.named_children()):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 if init == "paper" or name == "fc8":
                     nn.init.normal_(layer.weight, std=0.01)
                 else:
-                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
                 nn.init.constant_(layer.get_parameter("bias"), float(name in ones))

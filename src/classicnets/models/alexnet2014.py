@@ -34,9 +34,10 @@ class AlexNet(nn.Module):
         hidden: widths of the two hidden linear layers.
         dropout: probability that an input of a hidden layer is dropped, 0 <= dropout < 1.
         in_channels: number of image channels, at least 1.
-        init: "modern", He's normal with biases 0, which trains from scratch; or "paper", the
-            author's, deviations 0.01 and 0.03 and biases of 1 (caffe#327 reports a flat loss with
-            biases of 1).
+        init: "modern", which trains from scratch: normal of deviation 1/sqrt(inputs of the unit),
+            in the last layer 0.01, biases 0. He's factor of 2, which makes up for ReLU, is left
+            out, because the three max pools do so. Or "paper", the author's code: deviations 0.01
+            and 0.03, biases of 1, with which the loss may stay flat (caffe#327).
 
     Shape:
         input (N, in_channels, 224, 224), float, normalised; any size of at least 63x63. Sizes of
@@ -112,11 +113,11 @@ class AlexNet(nn.Module):
         return logits
 
     def _init_weights(self, init: str) -> None:
-        """He's normal, or cuda-convnet2's `layers-imagenet-1gpu.cfg`."""
+        """Normal by fan-in, or as in cuda-convnet2's `layers-imagenet-1gpu.cfg`."""
         layers = [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         if init == "modern":
             for layer in layers:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
                 nn.init.zeros_(layer.get_parameter("bias"))
             nn.init.normal_(layers[-1].weight, std=0.01)
             return
