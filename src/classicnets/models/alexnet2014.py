@@ -24,8 +24,8 @@ class AlexNet(nn.Module):
     arXiv 1404.5997, 2014; layers as in torchvision.
 
     Differences from the paper:
-        - Response normalisation after conv1 and conv2: in the author's cuda-convnet2 -> none, as in
-          torchvision.
+        - conv4: 384 maps in the text -> 256, as in the author's cuda-convnet2 and torchvision.
+        - Response normalisation after conv1 and conv2: in cuda-convnet2 -> none, as in torchvision.
         - Dropout: after each hidden layer -> before it, as in torchvision.
         - Initialisation: see `init`.
 
