@@ -7,15 +7,16 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from classicnets.data.loader import TensorLoader
 from classicnets.errors import ConfigError, DataError
-from classicnets.preparation import Preparation
+from classicnets.preparation import Preparation, picture_size, read_picture
 
 LENET5 = Preparation(28, steps=(("pad", 32),), mean=(0.1307,), std=(0.3081,))
 LENET1 = Preparation(28, steps=(("area", 16), ("pad", 28)))
 PAPER = Preparation(28, steps=(("pad", 32),), mean=(0.1 / 1.275,), std=(1 / 1.275,))
+PHOTO = Preparation(28, channels=3, shorter_side=32)
 COLOUR = Preparation(8, channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 
 
@@ -221,7 +222,7 @@ def test_1_bit_pictures_are_black_and_white():
     assert grey_levels(Image.new("1", (4, 4), 1)).unique().tolist() == [255]
 
 
-@pytest.mark.parametrize("preparation", [LENET5, LENET1, PAPER, COLOUR])
+@pytest.mark.parametrize("preparation", [LENET5, LENET1, PAPER, COLOUR, PHOTO])
 def test_a_preparation_goes_through_json(preparation):
     written = preparation.to_dict()
     read = json.loads(json.dumps(written))
@@ -314,3 +315,71 @@ def test_modes_without_a_known_range_are_refused():
         LENET5(Image.new("F", (28, 28)))
     with pytest.raises(DataError, match="mode I with values -5 to -5; grey goes up to 65535"):
         LENET5(Image.new("I", (28, 28), -5))
+
+
+@settings(deadline=None)
+@given(width=st.integers(5, 90), height=st.integers(5, 90))
+def test_with_a_shorter_side_the_middle_is_cut_as_torchvision_does(width, height):
+    from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
+
+    image = Image.fromarray(pictures(1, 3, 96)[0].permute(1, 2, 0).numpy()[:height, :width])
+    expected = pil_to_tensor(center_crop(resize(image, [32]), [28, 28]))
+    assert torch.equal((PHOTO(image)[0] * 255).round().to(torch.uint8), expected)
+
+
+def test_a_shorter_side_below_the_source_size_is_refused():
+    with pytest.raises(ConfigError, match="shorter_side is 20; 28 pixels .* so give at least that"):
+        Preparation(28, shorter_side=20)
+
+
+def test_pictures_too_long_for_their_shorter_side_are_refused(tmp_path):
+    path = tmp_path / "long.png"
+    Image.new("RGB", (210, 10)).save(path)
+    for read in (PHOTO, picture_size):
+        with pytest.raises(DataError, match="is 210x10; its longer side may be up to 20 times"):
+            read(path)
+    Image.new("RGB", (200, 10)).save(path)
+    assert PHOTO(path).shape == (1, 3, 28, 28)
+    assert picture_size(path) == (200, 10)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_turned_upright(tmp_path, orientation):
+    image = Image.fromarray(pictures(1, 3, 16)[0].permute(1, 2, 0).numpy()[:, :9])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.png"
+    image.save(path, exif=exif)
+    with Image.open(path) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    assert np.array_equal(np.asarray(read_picture(path)), expected)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of the damage
+def test_an_exif_tag_that_cannot_be_read_turns_nothing(tmp_path):
+    image = Image.new("RGB", (9, 16), "red")
+    path = tmp_path / "odd.jpg"
+    for exif in (b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12", b"Exif\0\0", b"nonsense"):
+        image.save(path, exif=exif)
+        assert read_picture(path).size == (9, 16)
+
+
+def test_cmyk_palettes_and_moving_pictures_become_rgb(tmp_path):
+    red = Image.new("RGB", (9, 9), (254, 0, 0))
+    blue = Image.new("RGB", (9, 9), (0, 0, 254))
+    red.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=100)
+    red.quantize(4).save(tmp_path / "palette.png")
+    red.save(tmp_path / "moving.gif", save_all=True, append_images=[blue])
+    red.save(tmp_path / "moving.webp", save_all=True, append_images=[blue], lossless=True)
+    red.save(tmp_path / "moving.png", save_all=True, append_images=[blue])
+    for path in tmp_path.iterdir():
+        found = np.asarray(read_picture(path)).astype(int)
+        assert found.shape == (9, 9, 3)
+        assert abs(found - (254, 0, 0)).max() <= 3, path.name
+
+
+def test_palettes_with_clear_colours_are_laid_on_white(tmp_path):
+    image = Image.new("P", (4, 4))
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.save(tmp_path / "clear.png", transparency=0)
+    assert (np.asarray(read_picture(tmp_path / "clear.png")) == 255).all()

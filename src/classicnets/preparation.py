@@ -6,7 +6,8 @@ picture of a user into the very tensor the data set would have given, and goes t
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ from classicnets.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Preparation"]
+__all__ = ["Preparation", "picture_size", "read_picture", "resize_shorter_side"]
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 _MAX_PIXELS = 50_000_000  # of one picture, read off its header before decoding
+_MAX_ELONGATION = 20  # longer side over shorter, where the shorter is brought to a size
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's orientation -> Pillow's Transpose
 _CHUNK = 4096  # pictures resampled at once, to bound the memory of their float64 copies
 
 
@@ -43,6 +46,8 @@ class Preparation:
             interpolates between the nearest four.
         mean: subtracted from pictures scaled to 0..1, one value or one per channel.
         std: divides them, likewise; above 0.
+        shorter_side: None where a single picture is resized to `source_size`, each side by itself;
+            otherwise its shorter side is brought to so many pixels and its centre is cut out.
 
     Shape:
         `uint8` (N, C, source_size, source_size) -> (N, C, image_size, image_size), both uint8;
@@ -64,6 +69,7 @@ class Preparation:
     steps: tuple[tuple[str, int], ...] = ()
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    shorter_side: int | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
@@ -83,6 +89,12 @@ class Preparation:
                 )
         if min(self.std) <= 0:
             raise ConfigError(f"std is {self.std}; it divides the picture and must be above 0")
+        side = self.shorter_side
+        if side is not None and _check_size("shorter_side", side) < self.source_size:
+            raise ConfigError(
+                f"shorter_side is {side}; {self.source_size} pixels (source_size) are cut out of "
+                "it, so give at least that"
+            )
 
     @property
     def image_size(self) -> int:
@@ -101,11 +113,15 @@ class Preparation:
             images = _STEPS[name](images, size)
         return images
 
-    def normalizer(self, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
-        """A function that normalises batches on `device`, its constants at hand."""
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """What pixels 0..255 are multiplied by, then what is added; float32 (1 or C, 1, 1)."""
         mean = torch.tensor(self.mean, dtype=torch.float64).view(-1, 1, 1)
         std = torch.tensor(self.std, dtype=torch.float64).view(-1, 1, 1)
-        scale, shift = (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
+        return (1 / (255 * std)).float(), (-mean / std).float()
+
+    def normalizer(self, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+        """A function that normalises batches on `device`, its constants at hand."""
+        scale, shift = (constant.to(device) for constant in self.scale_and_shift())
 
         def normalize(images: Tensor) -> Tensor:
             return images.to(torch.float32, copy=True).mul_(scale).add_(shift)
@@ -119,16 +135,15 @@ class Preparation:
     def __call__(self, picture: "Image.Image | str | os.PathLike[str]") -> Tensor:
         """One picture, a PIL image or the path of one, as a batch of one, ready for the net.
 
-        The picture is turned as its EXIF tag says, laid on white where it is transparent, made
-        grey or RGB (16-bit grey is divided by 257), and resized to the source size, each side by
-        itself, bilinear with antialiasing. It is neither inverted nor centred: like the pictures
-        of the data set, a digit should be light on dark.
+        The picture is read by the rules of `read_picture` and resized to the source size, each
+        side by itself or, given a `shorter_side`, in its own proportions; bilinear, with
+        antialiasing. It is neither inverted nor centred: like the pictures of the data set, a
+        digit should be light on dark.
 
         Raises:
-            DataError: a file that is missing, no picture, of another format than JPEG, PNG, WebP,
-                BMP and GIF, or of more than 50 million pixels; a mode without a known range.
+            DataError: as `read_picture` and `resize_shorter_side` do.
         """
-        return self.normalize(self.uint8(_read_picture(picture, self.channels, self.source_size)))
+        return self.normalize(self.uint8(self._source(read_picture(picture, self.channels))))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, ready for JSON."""
@@ -138,6 +153,7 @@ class Preparation:
             "steps": [list(step) for step in self.steps],
             "mean": list(self.mean),
             "std": list(self.std),
+            "shorter_side": self.shorter_side,
         }
 
     @classmethod
@@ -156,9 +172,80 @@ class Preparation:
                 tuple((str(name), size) for name, size in values["steps"]),
                 tuple(map(float, values["mean"])),
                 tuple(map(float, values["std"])),
+                values["shorter_side"],
             )
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{dict(values)} is no preparation: {error}") from error
+
+    def _source(self, image: "Image.Image") -> Tensor:
+        """A grey or RGB picture as uint8 (1, C, source_size, source_size)."""
+        import numpy as np
+        from PIL import Image
+
+        size = self.source_size
+        if self.shorter_side is not None:
+            image = resize_shorter_side(image, self.shorter_side)
+            left, top = centre(image.width, size), centre(image.height, size)
+            image = image.crop((left, top, left + size, top + size))
+        elif image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(image))
+        return pixels.view(1, size, size, self.channels).permute(0, 3, 1, 2)
+
+
+def picture_size(path: "str | os.PathLike[str]") -> tuple[int, int]:
+    """Width and height from the header of a picture's file, nothing of it decoded.
+
+    Raises:
+        DataError: what the header shows to be unusable, of all that `read_picture` and
+            `resize_shorter_side` refuse.
+    """
+    with _opened(path) as image:
+        _check_elongation(image)
+        return image.width, image.height
+
+
+def read_picture(
+    picture: "Image.Image | str | os.PathLike[str]", channels: int = 3
+) -> "Image.Image":
+    """A picture, upright, as 8-bit grey (1 channel) or RGB (3).
+
+    Of a moving picture the first frame is taken. It is turned as its EXIF tag says (one that
+    cannot be read turns nothing) and laid on white where it is transparent. 16-bit grey is divided
+    by 257; CMYK, palettes and all else become RGB as Pillow has it, colour profiles unheeded.
+
+    Raises:
+        DataError: a file that is missing, no whole picture, of another format than JPEG, PNG, WebP,
+            BMP and GIF, or of more than 50 million pixels; a mode without a known range.
+    """
+    from PIL import Image
+
+    if isinstance(picture, Image.Image):
+        return _convert(picture, channels)
+    with _opened(picture) as image:
+        return _convert(image, channels)
+
+
+def resize_shorter_side(image: "Image.Image", size: int) -> "Image.Image":
+    """The picture with its shorter side of `size` pixels, bilinear, with antialiasing.
+
+    The longer side is rounded down, as torchvision's `Resize` does.
+
+    Raises:
+        DataError: one side is more than 20 times the other.
+    """
+    from PIL import Image
+
+    _check_elongation(image)
+    shorter = min(image.size)
+    return image.resize(
+        (size * image.width // shorter, size * image.height // shorter), Image.Resampling.BILINEAR
+    )
+
+
+def centre(length: int, size: int) -> int:
+    """Where the middle `size` pixels of `length` begin, as torchvision's `CenterCrop` rounds it."""
+    return round((length - size) / 2)
 
 
 def _check_size(name: str, size: object) -> int:
@@ -209,38 +296,48 @@ def _resample(images: Tensor, weights: Tensor) -> Tensor:
     return torch.cat(chunks)
 
 
-def _read_picture(
-    picture: "Image.Image | str | os.PathLike[str]", channels: int, size: int
-) -> Tensor:
-    """One picture as uint8 (1, channels, size, size)."""
+@contextmanager
+def _opened(path: "str | os.PathLike[str]") -> "Iterator[Image.Image]":
+    """A picture's file, its header read and found sound; whatever then fails names the file."""
     from PIL import Image
 
-    if isinstance(picture, Image.Image):
-        return _pixels(picture, channels, size)
-    path = os.fspath(picture)
+    path = os.fspath(path)
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            return _pixels(image, channels, size)
+            _check_pixels(image)
+            yield image
     except FileNotFoundError as error:
         raise DataError(f"there is no picture {path}; check the path") from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # of a damaged file Pillow raises whatever its parser ran into
         raise DataError(
             f"{path} cannot be read as a picture ({error}); give a whole file of one of the "
             f"formats {', '.join(_FORMATS)}"
         ) from error
 
 
-def _pixels(image: "Image.Image", channels: int, size: int) -> Tensor:
-    import numpy as np
-    from PIL import Image, ImageOps
-
+def _check_pixels(image: "Image.Image") -> None:
     if image.width * image.height > _MAX_PIXELS:
         raise DataError(
             f"the picture is {image.width}x{image.height}; up to {_MAX_PIXELS:,} pixels are read"
         )
-    image = ImageOps.exif_transpose(image)
+
+
+def _check_elongation(image: "Image.Image") -> None:
+    if max(image.size) > _MAX_ELONGATION * min(image.size):
+        raise DataError(
+            f"the picture is {image.width}x{image.height}; its longer side may be up to "
+            f"{_MAX_ELONGATION} times the shorter"
+        )
+
+
+def _convert(image: "Image.Image", channels: int) -> "Image.Image":
+    import numpy as np
+    from PIL import Image
+
+    _check_pixels(image)
+    image = _upright(image)
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clamps it to white
         values = np.asarray(image, dtype=np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -254,7 +351,14 @@ def _pixels(image: "Image.Image", channels: int, size: int) -> Tensor:
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(image)).view(1, size, size, channels).permute(0, 3, 1, 2)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _upright(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
+    try:
+        turn = _TURNS.get(image.getexif().get(0x0112, 1))
+    except Exception:  # a broken tag turns nothing
+        return image
+    return image if turn is None else image.transpose(Image.Transpose(turn))
