@@ -8,34 +8,48 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .augmentation import Affine
+    from .cats_vs_dogs_set import cats_vs_dogs
     from .digits_set import digits
     from .fashion_mnist_set import fashion_mnist
     from .idx import read_idx
+    from .image_folder_set import image_folder
     from .loader import Augmentation, TensorLoader
     from .mnist_set import mnist
+    from .picture_cuts import TenCrop, ten_crops
+    from .picture_loader import PictureLoader
     from .splits import Splits
 
 # public name -> the module that defines it; no module may bear a public name, it would hide it
 _NAMES = {
     "Affine": "augmentation",
     "Augmentation": "loader",
+    "PictureLoader": "picture_loader",
     "Splits": "splits",
+    "TenCrop": "picture_cuts",
     "TensorLoader": "loader",
+    "cats_vs_dogs": "cats_vs_dogs_set",
     "digits": "digits_set",
     "fashion_mnist": "fashion_mnist_set",
+    "image_folder": "image_folder_set",
     "mnist": "mnist_set",
     "read_idx": "idx",
+    "ten_crops": "picture_cuts",
 }
 
 __all__ = [
     "Affine",
     "Augmentation",
+    "PictureLoader",
     "Splits",
+    "TenCrop",
     "TensorLoader",
+    "cats_vs_dogs",
     "digits",
     "fashion_mnist",
+    "image_folder",
     "mnist",
     "read_idx",
+    "ten_crops",
 ]
 
 

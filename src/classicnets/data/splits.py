@@ -12,6 +12,7 @@ from classicnets.preparation import Preparation
 
 from .augmentation import find_augmentation
 from .loader import Augmentation, TensorLoader, check_integer
+from .picture_loader import PictureLoader
 from .streams import permutation
 
 _EVALUATION_BATCH = 256  # at least; a batch without gradients may be larger
@@ -29,9 +30,9 @@ class Splits:
     again: `data.mnist(root, **splits.options)`; all of it is ready for JSON.
     """
 
-    train: TensorLoader
-    val: TensorLoader | None
-    test: TensorLoader
+    train: TensorLoader | PictureLoader
+    val: TensorLoader | PictureLoader | None
+    test: TensorLoader | PictureLoader
     classes: tuple[str, ...]
     preparation: Preparation
     options: dict[str, Any]

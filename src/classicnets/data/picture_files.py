@@ -1,0 +1,197 @@
+"""Which files of a folder are pictures, of which class, and what their headers and contents say.
+
+Rules: a class is a folder, its name the class's; classes and files are sorted by code point. Only
+JPEG, PNG, WebP, BMP and GIF are pictures, told by the ending of the name. Whatever begins with a
+dot, and what systems leave behind (`Thumbs.db`, `__MACOSX`), is passed over, as are files beside
+the class folders. Links are followed, each folder entered once.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from classicnets.errors import DataError
+from classicnets.preparation import picture_size
+
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
+_LEFT_BEHIND = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """The pictures of a folder: their names and classes, in the order of the names.
+
+    Attributes:
+        root: the folder.
+        names: of the files, relative to the root, parted by `/`.
+        labels: the class of each, a number into `classes`.
+        classes: the names of the classes.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def paths(self) -> list[str]:
+        """Where the files lie."""
+        root = os.fspath(self.root)
+        return [f"{root}/{name}" for name in self.names]
+
+    def keep(self, rows: Sequence[int]) -> "PictureFiles":
+        """Those at the given positions; DataError where a class has none among them."""
+        pairs = [(self.names[row], self.labels[row]) for row in rows]
+        return picture_files(self.root, pairs, self.classes)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a file before it is decoded.
+
+    Attributes:
+        digest: SHA-256 of its bytes.
+        size: width and height of the picture as it lies in the file.
+    """
+
+    digest: bytes
+    size: tuple[int, int]
+
+
+def list_folders(root: str | os.PathLike[str]) -> PictureFiles:
+    """The pictures below `root`, one folder a class.
+
+    Raises:
+        DataError: no such folder; fewer than two classes; two whose names differ in case alone; a
+            class without a picture; a folder that cannot be read.
+    """
+    root = Path(root)
+    with _scan(root) as entries:
+        classes = sorted(entry.name for entry in entries if entry.is_dir() and _counts(entry.name))
+    if len(classes) < 2:
+        found = f"1 folder, {classes[0]!r}" if classes else "no folder"
+        raise DataError(
+            f"{str(root)!r} has {found}; image_folder needs a folder for each class, at least 2 "
+            "(cats_vs_dogs also takes files named cat.0.jpg, dog.0.jpg, ...)"
+        )
+    check_case(classes, root)
+    listed = [(name, label) for label, folder in enumerate(classes) for name in walk(root, folder)]
+    return picture_files(root, listed, tuple(classes))
+
+
+def picture_files(
+    root: Path, listed: Iterable[tuple[str, int]], classes: tuple[str, ...]
+) -> PictureFiles:
+    """Pairs of a name and a label, sorted; DataError where a class has none."""
+    pairs = sorted(listed)
+    empty = sorted(set(range(len(classes))) - {label for _, label in pairs})
+    if empty:
+        raise DataError(
+            f"class {classes[empty[0]]!r} of {str(root)!r} has no pictures; put some there or "
+            f"remove it (pictures end in {', '.join(ENDINGS)})"
+        )
+    names, labels = zip(*pairs, strict=True)
+    return PictureFiles(root, names, labels, classes)
+
+
+def walk(root: Path, folder: str = "") -> Iterator[str]:
+    """The names of the pictures in a folder of `root` and in the folders below it."""
+    pending, entered = [folder], set()
+    while pending:
+        inside = pending.pop()
+        place = root / inside
+        status = place.stat()
+        if (status.st_dev, status.st_ino) in entered:  # a link back up
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        with _scan(place) as entries:
+            for entry in entries:
+                name = f"{inside}/{entry.name}" if inside else entry.name
+                if not _counts(entry.name):
+                    continue
+                if entry.name.lower().endswith(ENDINGS) and entry.is_file():
+                    yield name
+                elif entry.is_dir():
+                    pending.append(name)
+
+
+def check_case(names: Iterable[str], root: Path) -> None:
+    """Raise for two names that some systems cannot tell apart."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(name.casefold(), name)
+        if other != name:
+            raise DataError(
+                f"{str(root)!r} has the classes {other!r} and {name!r}, which differ in case "
+                "alone; rename or join them"
+            )
+
+
+def survey(path: str) -> Survey:
+    """Read a file's content for its digest and its header for the size; nothing is decoded.
+
+    Raises:
+        DataError: a file that cannot be read, or whose header shows that it cannot be used.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise DataError(f"{path!r} cannot be read: {error.strerror}") from error
+    return Survey(digest, picture_size(path))
+
+
+def in_threads(
+    function: Callable[[_In], _Out], items: Iterable[_In], num_workers: int
+) -> Iterator[_Out]:
+    """Like `map`, by so many threads, their results in order and few of them waiting at a time."""
+    if not num_workers:
+        yield from map(function, items)
+        return
+    waiting: deque[Future[_Out]] = deque()
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="classicnets") as threads:
+        try:
+            for item in items:
+                waiting.append(threads.submit(function, item))
+                if len(waiting) > num_workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def or_error(function: Callable[[_In], _Out]) -> Callable[[_In], _Out | DataError]:
+    """The function, with its DataErrors returned instead of raised."""
+
+    def attempt(item: _In) -> _Out | DataError:
+        try:
+            return function(item)
+        except DataError as error:
+            return error
+
+    return attempt
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _LEFT_BEHIND
+
+
+def _scan(folder: Path) -> Any:
+    try:
+        return os.scandir(folder)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no folder {str(folder)!r}; check the path") from error
+    except OSError as error:
+        raise DataError(f"the folder {str(folder)!r} cannot be read: {error.strerror}") from error

@@ -1,0 +1,193 @@
+"""From the files of pictures to loaders: read, kept, split, cut."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from classicnets.errors import ConfigError, DataError
+from classicnets.preparation import Preparation
+
+from .loader import check_integer
+from .picture_cache import CACHES, DecodedAnew, Pictures, in_memory, on_disk
+from .picture_cuts import CentreCut, Cut, make_cut
+from .picture_files import PictureFiles, Survey, in_threads, or_error, survey
+from .picture_loader import PictureLoader
+from .picture_splits import Split, split_rows, split_to_json
+from .splits import Splits
+
+EXCLUSIONS = "exclude.json"
+
+# of ImageNet, in 0..1: what torchvision's nets and the chapter take
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """What a user chooses about a set of pictures; checked before any file is read."""
+
+    image_size: int
+    resize: int | None
+    batch_size: int
+    split: Split
+    augment: str | None
+    num_workers: int
+    cache: str
+    memory_limit: int
+    on_bad: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, minimum in (
+            ("image_size", 1),
+            ("batch_size", 1),
+            ("num_workers", 0),
+            ("memory_limit", 0),
+            ("seed", 0),
+        ):
+            check_integer(name, getattr(self, name), minimum)
+        if self.resize is not None and check_integer("resize", self.resize, 1) < self.image_size:
+            raise ConfigError(
+                f"resize is {self.resize}; squares of image_size {self.image_size} are cut from "
+                "pictures whose shorter side it is, so give at least that"
+            )
+        if self.cache not in CACHES:
+            raise ConfigError(f"cache is {self.cache!r}; it is one of {', '.join(CACHES)}")
+        if self.on_bad not in ("error", "skip"):
+            raise ConfigError(f"on_bad is {self.on_bad!r}; it is 'error' or 'skip'")
+        make_cut(self.augment, self.image_size, self.side)
+
+    @property
+    def side(self) -> int:
+        """The shorter side of the pictures that are kept."""
+        if self.resize is not None:
+            return self.resize
+        return 256 if self.image_size == 227 else round(self.image_size * 256 / 224)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options, ready for JSON."""
+        return {**vars(self), "split": split_to_json(self.split)}
+
+
+def make_picture_splits(
+    name: str, files: PictureFiles, options: PictureOptions, device: torch.device | str
+) -> Splits:
+    """Read the files, leave out what cannot be used or shall not be, and make the three loaders."""
+    excluded = read_exclusions(files.root)
+    files = files.keep([row for row, own in enumerate(files.names) if own not in excluded])
+    workers = options.num_workers
+    surveys = list(in_threads(or_error(survey), files.paths, workers))
+    bad = [found for found in surveys if isinstance(found, DataError)]
+    _refuse(bad, files, options)
+    files = files.keep([row for row, found in enumerate(surveys) if isinstance(found, Survey)])
+    found = [found for found in surveys if isinstance(found, Survey)]
+
+    pictures, errors = _load(files, found, options)
+    bad.extend(errors.values())
+    _refuse(bad, files, options)
+    if bad:
+        warnings.warn(_skipped(bad, files), stacklevel=3)
+    good = [row for row in range(len(files)) if row not in errors]
+    files, positions = files.keep(good), torch.tensor(good)
+    digests = [found[row].digest for row in good]
+
+    preparation = Preparation(
+        options.image_size, channels=3, mean=_MEAN, std=_STD, shorter_side=options.side
+    )
+    labels = torch.tensor(files.labels)
+    parts = split_rows(files, digests, options.split, options.seed)
+
+    def loader(part: str, cut: Cut, *, training: bool = False) -> PictureLoader:
+        rows = parts[part]
+        return PictureLoader(
+            pictures,
+            positions[rows],
+            labels[rows],
+            classes=files.classes,
+            preparation=preparation,
+            cut=cut,
+            batch_size=options.batch_size,
+            shuffle=training,
+            seed=options.seed,
+            num_workers=workers,
+            identity={
+                "name": f"{name}/{part}",
+                "files": _identity(files, digests, rows.tolist()),
+            },
+        ).to(device)
+
+    middle = CentreCut(options.image_size)
+    training_cut = make_cut(options.augment, options.image_size, options.side)
+    return Splits(
+        train=loader("train", training_cut, training=True),
+        val=loader("val", middle) if len(parts["val"]) else None,
+        test=loader("test", middle),
+        classes=files.classes,
+        preparation=preparation,
+        options=options.to_dict(),
+    )
+
+
+def read_exclusions(root: Path) -> Mapping[str, str]:
+    """The files that take no part and why, from `root/exclude.json`; none where it is missing."""
+    path = root / EXCLUSIONS
+    if not path.exists():
+        return {}
+    try:
+        exclusions = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error}; remove it") from error
+    if not isinstance(exclusions, dict):
+        raise DataError(f"{str(path)!r} is no JSON object of names and reasons; remove it")
+    return exclusions
+
+
+def _load(
+    files: PictureFiles, surveys: Sequence[Survey], options: PictureOptions
+) -> tuple[Pictures, dict[int, DataError]]:
+    """The pictures, kept as the options say, and what is wrong with those that cannot be."""
+    side, workers, paths = options.side, options.num_workers, files.paths
+    cache = options.cache
+    if cache == "auto":
+        num_bytes = sum(3 * side**2 * max(found.size) / min(found.size) for found in surveys)
+        cache = "memory" if num_bytes <= options.memory_limit else "disk"
+    if cache == "memory":
+        return in_memory(paths, side, workers)
+    if cache == "disk":
+        return on_disk(files.root, paths, [found.digest for found in surveys], side, workers)
+    pictures = DecodedAnew(paths, side)
+    if options.on_bad == "error":  # said when the file's turn comes
+        return pictures, {}
+    tried = in_threads(or_error(pictures.__getitem__), range(len(paths)), workers)
+    errors = ((row, found) for row, found in enumerate(tried) if isinstance(found, DataError))
+    return pictures, dict(errors)
+
+
+def _refuse(bad: Sequence[DataError], files: PictureFiles, options: PictureOptions) -> None:
+    if bad and options.on_bad == "error":
+        more = f"; so have {len(bad) - 1} more files" if len(bad) > 1 else ""
+        raise DataError(
+            f"{bad[0]}{more}. doctor({str(files.root)!r}) finds all such files, on_bad='skip' "
+            "leaves them out"
+        )
+
+
+def _skipped(bad: Sequence[DataError], files: PictureFiles) -> str:
+    reasons = "".join(f"\n  {error}" for error in bad)
+    return f"{len(bad)} files of {str(files.root)!r} cannot be used and are skipped:{reasons}"
+
+
+def _identity(files: PictureFiles, digests: Sequence[bytes], rows: Sequence[int]) -> str:
+    """SHA-256 of the names, labels and contents of the files of one part."""
+    identity = hashlib.sha256()
+    for row in rows:
+        name = os.fsencode(files.names[row])
+        identity.update(b"%d %d %s %s" % (files.labels[row], len(name), name, digests[row]))
+    return identity.hexdigest()
