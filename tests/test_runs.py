@@ -156,7 +156,9 @@ def test_wrong_arguments_leave_no_folder(tmp_path: Path, monkeypatch: pytest.Mon
         train("lenet5", net_options={"activation": "swish"})
     with pytest.raises(ConfigError, match="batch_size"):
         train("lenet5", batch_size=0)
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="epochs"):
+        train("lenet5", epochs=0)
+    assert not list(tmp_path.glob("runs/*"))
 
 
 def test_a_run_that_did_not_finish_is_told(copied: Path) -> None:

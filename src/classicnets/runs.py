@@ -173,7 +173,11 @@ def train(
     }
     folder = _claim_folder(out, f"{net}-{data}", metrics)
     started = time.perf_counter()
-    history = fit(model, splits.train, val_loader=splits.val, progress=progress, **fit_options)
+    try:
+        history = fit(model, splits.train, val_loader=splits.val, progress=progress, **fit_options)
+    except BaseException:
+        _give_up(folder)
+        raise
     seconds = time.perf_counter() - started
     evaluation = evaluate(model, splits.test, loss=recipe.loss)
     metrics["result"] = {
@@ -275,6 +279,13 @@ def _claim_folder(out: str | Path | None, stem: str, metrics: dict[str, Any]) ->
     except OSError as error:
         raise storage_error(folder, 0, error) from error
     return folder
+
+
+def _give_up(folder: Path) -> None:
+    """Take back what `_claim_folder` made, but for a folder with something else in it."""
+    discard(folder / "metrics.json")
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _next_folder(parent: Path, stem: str) -> Path:

@@ -1,15 +1,14 @@
 """What the command line says when something is wrong, and with which status it ends."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from classicnets import cli, errors
+from classicnets import cli, errors, fit, runs
 from classicnets.cli import main
 
 PROGRAM = [sys.executable, "-c", "import sys; from classicnets.cli import main; sys.exit(main())"]
@@ -123,23 +122,18 @@ def test_output_closed_early_ends_quietly() -> None:
     assert done.stdout.strip() in ("0", "141")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="SIGINT cannot be sent to a process on Windows")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_training_well_and_keeps_the_run(
-    number: signal.Signals, status: int, tmp_path: Path
+    number: signal.Signals,
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out = tmp_path / "run"
-    words = ["train", "lenet5", "--epochs", "10000", "--out", str(out)]
-    with subprocess.Popen(
-        [*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        for _ in range(600):
-            if (out / "metrics.json").exists() or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        time.sleep(2)
-        process.send_signal(number)
-        text, err = process.communicate(timeout=60)
-    assert process.returncode == status, err
-    assert f"stopped by {number.name}" in text
-    assert (out / "model.safetensors").exists()
+    def raise_it(event: object) -> None:
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(runs, "fit", partial(fit, callbacks=[raise_it]))
+    assert main(["train", "lenet1", "--out", str(tmp_path / "run"), "--quiet"]) == status
+    assert f"stopped by {number.name} after 1 epoch" in capsys.readouterr().out
+    assert runs.open_run(tmp_path / "run").history.stopped == number.name

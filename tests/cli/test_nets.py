@@ -64,6 +64,16 @@ def test_summary_takes_options_of_the_net_and_another_input(
     assert "35 - 5" in text
 
 
+def test_summary_of_an_input_that_does_not_fit_shows_the_layers_up_to_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["summary", "lenet5", "--input-shape", "1x20x20"]) == 3
+    out, err = capsys.readouterr()
+    assert "(20 - 5 + 2*0)/1 + 1 = 16" in out
+    assert err.count("\n") == 1
+    assert "1x32x32" in err
+
+
 def test_size_shows_the_formula_with_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     text = run(capsys, "size", "224", "--kernel", "11", "--stride", "4", "--padding", "2")
     assert text == "(224 - 11 + 2*2)/4 + 1 = 55.25 -> 55\n"

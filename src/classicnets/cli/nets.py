@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from .. import shapes
+from ..errors import ConfigError
 from .arguments import Json, NetName, NetOptions, parse_options, parse_shape, parse_size
 from .output import columns, print_json
 
@@ -107,8 +108,14 @@ def summary(
     from ..layer_table import summary as summarize
     from ..pretrained import create_model
 
+    shape = parse_shape(input_shape) if input_shape else None
     model = create_model(name, **parse_options(option))
-    table = summarize(model, parse_shape(input_shape) if input_shape else None)
+    try:
+        table = summarize(model, shape)
+    except ConfigError as error:
+        message, _, layers = str(error).partition("\n")
+        typer.echo(layers.strip("\n"))  # as far as it went
+        raise ConfigError(message) from error
     if as_json:
         print_json(table.to_dict())
     else:

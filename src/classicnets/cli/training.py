@@ -75,7 +75,8 @@ def train(
         test = result["test"]
         low, high = test["interval"]
         if result["stopped"]:
-            typer.echo(f"stopped by {result['stopped']} after {result['epochs']} epochs")
+            epochs = "1 epoch" if result["epochs"] == 1 else f"{result['epochs']} epochs"
+            typer.echo(f"stopped by {result['stopped']} after {epochs}")
         typer.echo(
             f"test accuracy {100 * test['accuracy']:.2f} % "
             f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %) on {test['count']:,} images, "
