@@ -64,8 +64,9 @@ def fit(
         optimizer: "adam", "adamw", "sgd" (momentum 0.9), "rmsprop", a torch optimizer, or a
             callable of the parameters.
         lr: learning rate for an optimizer given by name; None for 0.001, for "sgd" 0.01.
-        loss: "cross_entropy", "mse" (to targets of -1 and +1), or a callable of (outputs, labels)
-            that returns a mean over the batch; None for cross-entropy.
+        loss: "cross_entropy", "mse" (to targets of -1 and +1), "distance" (to the code of the own
+            class, for `LeNet5Paper`), or a callable of (outputs, labels) that returns a mean over
+            the batch; None for cross-entropy.
         schedule: "onecycle", "cosine", "step" or a callable of (optimizer, total_steps), stepped
             after each update; or a torch scheduler, stepped after each epoch.
         device: "auto" (cuda, then mps, then cpu) or the name of a device.

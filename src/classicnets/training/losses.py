@@ -23,7 +23,23 @@ def signed_mse(outputs: Tensor, labels: Tensor) -> Tensor:
     return F.mse_loss(outputs, targets)
 
 
-_LOSSES: dict[str, Loss] = {"cross_entropy": F.cross_entropy, "mse": signed_mse}
+def own_distance(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean distance of each image to the code of its own class.
+
+    The loss of `LeNet5Paper`: LeCun et al., Proc. IEEE 86(11) 1998, eq. 8. It needs codes that are
+    fixed, as there; learned ones would collapse.
+
+    Shape:
+        outputs (N, C), negated distances; labels (N,), int64; result (), float.
+    """
+    return -outputs.gather(1, labels[:, None]).mean()
+
+
+_LOSSES: dict[str, Loss] = {
+    "cross_entropy": F.cross_entropy,
+    "mse": signed_mse,
+    "distance": own_distance,
+}
 
 
 def resolve_loss(loss: str | Loss | None) -> Loss:
