@@ -383,3 +383,13 @@ def test_palettes_with_clear_colours_are_laid_on_white(tmp_path):
     image.putpalette([0, 0, 0, 255, 0, 0])
     image.save(tmp_path / "clear.png", transparency=0)
     assert (np.asarray(read_picture(tmp_path / "clear.png")) == 255).all()
+
+
+def test_damaged_pixels_are_an_error_though_the_tag_of_orientation_stands_behind_them(tmp_path):
+    path = tmp_path / "damaged.png"
+    Image.fromarray(pictures(1, 3, 40)[0].permute(1, 2, 0).numpy()).save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"damaged\.png cannot be read as a picture"):
+        read_picture(path)

@@ -337,6 +337,7 @@ def _convert(image: "Image.Image", channels: int) -> "Image.Image":
     from PIL import Image
 
     _check_pixels(image)
+    image.load()  # here, where damage raises; while looking for a tag it would be swallowed
     image = _upright(image)
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clamps it to white
         values = np.asarray(image, dtype=np.int64)
