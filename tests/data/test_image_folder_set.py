@@ -254,6 +254,18 @@ def test_a_file_that_goes_bad_during_training_is_named(folder, num_workers):
         list(train)
 
 
+def test_a_class_without_pictures_is_refused_however_it_lost_them(folder):
+    (folder / "wasps").mkdir()
+    with pytest.raises(DataError, match="class 'wasps' of .* has no pictures; put some there"):
+        image_folder(folder, **SMALL)
+    (folder / "wasps" / "wasp.0.png").write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="1 files of .* are skipped"),
+        pytest.raises(DataError, match="class 'wasps' of .* has no pictures"),
+    ):
+        image_folder(folder, on_bad="skip", **SMALL)
+
+
 def test_excluded_files_take_no_part(folder):
     (folder / "ants" / "ant.3.png").write_bytes(b"")
     (folder / "exclude.json").write_text(json.dumps({"ants/ant.3.png": "empty"}))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .cats_vs_dogs_set import cats_vs_dogs
     from .digits_set import digits
     from .fashion_mnist_set import fashion_mnist
+    from .folder_doctor import Fault, Report, doctor
     from .idx import read_idx
     from .image_folder_set import image_folder
     from .loader import Augmentation, TensorLoader
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 _NAMES = {
     "Affine": "augmentation",
     "Augmentation": "loader",
+    "Fault": "folder_doctor",
     "PictureLoader": "picture_loader",
+    "Report": "folder_doctor",
     "Splits": "splits",
     "TenCrop": "picture_cuts",
     "TensorLoader": "loader",
     "cats_vs_dogs": "cats_vs_dogs_set",
     "digits": "digits_set",
+    "doctor": "folder_doctor",
     "fashion_mnist": "fashion_mnist_set",
     "image_folder": "image_folder_set",
     "mnist": "mnist_set",
@@ -39,12 +43,15 @@ _NAMES = {
 __all__ = [
     "Affine",
     "Augmentation",
+    "Fault",
     "PictureLoader",
+    "Report",
     "Splits",
     "TenCrop",
     "TensorLoader",
     "cats_vs_dogs",
     "digits",
+    "doctor",
     "fashion_mnist",
     "image_folder",
     "mnist",

@@ -8,7 +8,7 @@ import torch
 
 from classicnets.errors import DataError
 
-from .picture_files import PictureFiles, picture_files, walk
+from .picture_files import PictureFiles, picture_files, pictures
 from .picture_set import PictureOptions, make_picture_splits
 from .picture_splits import FRACTIONS, Split
 from .splits import Splits
@@ -74,7 +74,7 @@ def cats_vs_dogs(
 def list_cats_and_dogs(root: str | os.PathLike[str]) -> PictureFiles:
     """The pictures of cats and dogs below `root`; DataError where there are none of either."""
     root = Path(root)
-    names = list(walk(root))
+    names = list(pictures(root))
     listed = [(name, label) for name in names if (label := _by_folder(name)) is not None]
     if not listed:
         listed = [(name, label) for name in names if (label := _by_name(name)) is not None]

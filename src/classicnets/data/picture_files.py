@@ -18,7 +18,16 @@ from typing import Any, TypeVar
 from classicnets.errors import DataError
 from classicnets.preparation import picture_size
 
-ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
+ENDINGS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+}
 _LEFT_BEHIND = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 
 _In = TypeVar("_In")
@@ -50,10 +59,19 @@ class PictureFiles:
         root = os.fspath(self.root)
         return [f"{root}/{name}" for name in self.names]
 
-    def keep(self, rows: Sequence[int]) -> "PictureFiles":
-        """Those at the given positions; DataError where a class has none among them."""
-        pairs = [(self.names[row], self.labels[row]) for row in rows]
-        return picture_files(self.root, pairs, self.classes)
+    def choose(self, rows: Sequence[int]) -> "PictureFiles":
+        """Those at the given positions; the classes stay."""
+        names = tuple(self.names[row] for row in rows)
+        return PictureFiles(self.root, names, tuple(self.labels[row] for row in rows), self.classes)
+
+    def check(self) -> None:
+        """Raise where a class has no picture."""
+        empty = sorted(set(range(len(self.classes))) - set(self.labels))
+        if empty:
+            raise DataError(
+                f"class {self.classes[empty[0]]!r} of {str(self.root)!r} has no pictures; put some "
+                f"there or remove it (pictures end in {', '.join(ENDINGS)})"
+            )
 
 
 @dataclass(frozen=True)
@@ -70,11 +88,11 @@ class Survey:
 
 
 def list_folders(root: str | os.PathLike[str]) -> PictureFiles:
-    """The pictures below `root`, one folder a class.
+    """The pictures below `root`, one folder a class, which may be empty.
 
     Raises:
         DataError: no such folder; fewer than two classes; two whose names differ in case alone; a
-            class without a picture; a folder that cannot be read.
+            folder that cannot be read.
     """
     root = Path(root)
     with _scan(root) as entries:
@@ -86,27 +104,35 @@ def list_folders(root: str | os.PathLike[str]) -> PictureFiles:
             "(cats_vs_dogs also takes files named cat.0.jpg, dog.0.jpg, ...)"
         )
     check_case(classes, root)
-    listed = [(name, label) for label, folder in enumerate(classes) for name in walk(root, folder)]
+    listed = [
+        (name, label) for label, folder in enumerate(classes) for name in pictures(root, folder)
+    ]
     return picture_files(root, listed, tuple(classes))
 
 
 def picture_files(
     root: Path, listed: Iterable[tuple[str, int]], classes: tuple[str, ...]
 ) -> PictureFiles:
-    """Pairs of a name and a label, sorted; DataError where a class has none."""
+    """From pairs of a name and a label, in any order."""
     pairs = sorted(listed)
-    empty = sorted(set(range(len(classes))) - {label for _, label in pairs})
-    if empty:
-        raise DataError(
-            f"class {classes[empty[0]]!r} of {str(root)!r} has no pictures; put some there or "
-            f"remove it (pictures end in {', '.join(ENDINGS)})"
-        )
-    names, labels = zip(*pairs, strict=True)
-    return PictureFiles(root, names, labels, classes)
+    names = tuple(name for name, _ in pairs)
+    return PictureFiles(root, names, tuple(label for _, label in pairs), classes)
 
 
-def walk(root: Path, folder: str = "") -> Iterator[str]:
+def pictures(root: Path, folder: str = "") -> Iterator[str]:
     """The names of the pictures in a folder of `root` and in the folders below it."""
+    for name, entry in walk(root, folder):
+        if is_picture(entry):
+            yield name
+
+
+def is_picture(entry: "os.DirEntry[str]") -> bool:
+    """Whether a file is taken for a picture: by its ending, and being no pipe or broken link."""
+    return entry.name.lower().endswith(tuple(ENDINGS)) and entry.is_file()
+
+
+def walk(root: Path, folder: str = "") -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+    """All that is no folder in a folder of `root` and in those below it, and is not passed over."""
     pending, entered = [folder], set()
     while pending:
         inside = pending.pop()
@@ -120,10 +146,10 @@ def walk(root: Path, folder: str = "") -> Iterator[str]:
                 name = f"{inside}/{entry.name}" if inside else entry.name
                 if not _counts(entry.name):
                     continue
-                if entry.name.lower().endswith(ENDINGS) and entry.is_file():
-                    yield name
-                elif entry.is_dir():
+                if entry.is_dir():
                     pending.append(name)
+                else:
+                    yield name, entry
 
 
 def check_case(names: Iterable[str], root: Path) -> None:

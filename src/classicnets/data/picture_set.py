@@ -81,12 +81,13 @@ def make_picture_splits(
 ) -> Splits:
     """Read the files, leave out what cannot be used or shall not be, and make the three loaders."""
     excluded = read_exclusions(files.root)
-    files = files.keep([row for row, own in enumerate(files.names) if own not in excluded])
+    files = files.choose([row for row, own in enumerate(files.names) if own not in excluded])
+    files.check()
     workers = options.num_workers
     surveys = list(in_threads(or_error(survey), files.paths, workers))
     bad = [found for found in surveys if isinstance(found, DataError)]
     _refuse(bad, files, options)
-    files = files.keep([row for row, found in enumerate(surveys) if isinstance(found, Survey)])
+    files = files.choose([row for row, found in enumerate(surveys) if isinstance(found, Survey)])
     found = [found for found in surveys if isinstance(found, Survey)]
 
     pictures, errors = _load(files, found, options)
@@ -95,7 +96,8 @@ def make_picture_splits(
     if bad:
         warnings.warn(_skipped(bad, files), stacklevel=3)
     good = [row for row in range(len(files)) if row not in errors]
-    files, positions = files.keep(good), torch.tensor(good)
+    files, positions = files.choose(good), torch.tensor(good)
+    files.check()
     digests = [found[row].digest for row in good]
 
     preparation = Preparation(
