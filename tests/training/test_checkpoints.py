@@ -165,8 +165,11 @@ def test_of_two_checkpoints_at_one_step_the_later_counts(store):
     assert store.save(5, {}, {"after": "validation"}, best=True).name == "step_00000005-2"
     assert store.newest()[0].state == {"after": "validation"}
     assert names(store.folder) == ["step_00000004", "step_00000005-2"]
-    assert store.save(5, {}, {}).name == "step_00000005"
+    assert store.save(5, {}, {"after": "all"}).name == "step_00000005-3"
+    assert store.newest()[0].state == {"after": "all"}
     assert store.best().state == {"after": "validation"}
+    assert store.save(5, {}, {"after": "more"}).name == "step_00000005-4"
+    assert names(store.folder) == ["step_00000004", "step_00000005-2", "step_00000005-4"]
 
 
 def test_other_files_in_the_folder_are_left_alone(store):
@@ -292,6 +295,45 @@ def test_damaged_checkpoints_ahead_are_removed_by_the_next_save(store):
     flip(save(store, 2) / "state.safetensors")
     save(store, 1)
     assert names(store.folder) == ["step_00000001-2"]
+
+
+def test_a_step_saved_again_after_its_damaged_checkpoint_was_removed_is_kept(store, tmp_path):
+    save(store, 1)
+    flip(save(store, 3) / "state.safetensors")
+    store.close()
+    with CheckpointStore(tmp_path / "run") as again:
+        for step in (2, 3, 4):
+            save(again, step)
+        assert names(again.folder) == ["step_00000003", "step_00000004"]
+
+
+def test_a_damaged_checkpoint_does_not_count_among_those_kept(store, tmp_path):
+    save(store, 1)
+    flip(save(store, 2) / "state.safetensors")
+    store.close()
+    with CheckpointStore(tmp_path / "run") as again:
+        save(again, 3)
+        assert names(again.folder) == ["step_00000001", "step_00000003"]
+
+
+def test_a_best_that_cannot_be_read_for_a_moment_is_kept(store, tmp_path, monkeypatch):
+    save(store, 1, best=True)
+    store.close()
+    real = os.open
+
+    def fail(path, *arguments):
+        if "step_" in str(path):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, *arguments)
+
+    again = CheckpointStore(tmp_path / "run")
+    monkeypatch.setattr(os, "open", fail)
+    again.open()
+    monkeypatch.undo()
+    for step in range(2, 6):
+        save(again, step)
+    again.close()
+    assert again.best().step == 1
 
 
 def test_a_whole_checkpoint_ahead_is_not_saved_behind(store):

@@ -12,6 +12,7 @@ killed at any moment leaves either the whole checkpoint or something that nobody
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -39,6 +40,7 @@ from .safe_files import (
     discard,
     open_to_read,
     storage_error,
+    sync_and_close,
     sync_folder,
     temporary_path,
     write_file,
@@ -128,7 +130,7 @@ class CheckpointStore:
         self.folder = Path(folder)
         self._keep = keep
         self._lock = RunLock(self.folder)
-        self._kept: set[Path] = set()  # the best, and what could be it were it readable
+        self._kept: set[Path] = set()  # whatever their age: the best, and the unreadable
         self._passed_over: set[Path] = set()
 
     def open(self) -> Self:
@@ -145,7 +147,7 @@ class CheckpointStore:
             trial = temporary_path(self.folder)
             trial.mkdir()
             trial.rmdir()
-            self._kept = self._find_best()
+            self._survey()
         except (OSError, ValueError) as error:
             self.close()
             if isinstance(error, StorageError):
@@ -200,14 +202,14 @@ class CheckpointStore:
         parts = tensor_files.encode(tensors)
         text = _state_text({"format": _FORMAT, "step": step, "best": best, "state": state})
         num_bytes = len(text) + sum(map(len, parts))
-        path = self._free_path(step)
         try:
             self._refuse_later(step)
+            path = self._free_path(step)
             self._commit(path, parts, text)
         except OSError as error:
-            raise storage_error(path, num_bytes, error) from error
-        if best:
-            self._kept = {path}
+            raise storage_error(self.folder / f"step_{step:08d}", num_bytes, error) from error
+        self._passed_over.discard(path)
+        self._kept = {path} if best else self._kept - {path}
         self._prune(path)
         return path
 
@@ -232,17 +234,17 @@ class CheckpointStore:
                 self._passed_over.add(path)
         return None, skipped
 
-    def _find_best(self) -> set[Path]:
-        found: set[Path] = set()
-        for path in reversed(self._paths()):
+    def _survey(self) -> None:
+        """Note which checkpoints are broken, and which are to be kept whatever their age."""
+        self._kept, self._passed_over = set(), set()
+        for path in self._paths():
             try:
-                if _says_best(path):
-                    found.add(path)
-                    read_checkpoint(path)
-                    break
-            except WeightsError:
-                found.add(path)
-        return found
+                if read_checkpoint(path).best:
+                    self._kept = {path}
+            except WeightsError as error:
+                self._passed_over.add(path)
+                if isinstance(error.__cause__, OSError):
+                    self._kept.add(path)
 
     def _paths(self) -> list[Path]:
         """Return the folders that look like checkpoints, oldest first."""
@@ -258,11 +260,12 @@ class CheckpointStore:
         return sorted(paths, key=_order)
 
     def _free_path(self, step: int) -> Path:
-        path = self.folder / f"step_{step:08d}"
-        revision = 1
-        while os.path.lexists(path):
-            revision += 1
-            path = self.folder / f"step_{step:08d}-{revision}"
+        revisions = [_order(path)[1] for path in self._paths() if _order(path)[0] == step]
+        for revision in itertools.count(max(revisions, default=0) + 1):
+            suffix = f"-{revision}" if revision > 1 else ""
+            path = self.folder / f"step_{step:08d}{suffix}"
+            if not os.path.lexists(path):
+                break
         return path
 
     def _refuse_later(self, step: int) -> None:
@@ -280,11 +283,14 @@ class CheckpointStore:
         temporary = temporary_path(self.folder)
         try:
             temporary.mkdir()
-            with ThreadPoolExecutor(1) as thread:  # hashlib does not hold up the write
-                digest = thread.submit(_digest, parts)
-                write_file(temporary / _TENSORS, parts)
-            write_file(temporary / _STATE, [text])
-            write_file(temporary / _SUMS, [_sums(text, digest.result())])
+            with ThreadPoolExecutor(4) as side:  # the disk syncs three files in the time of one
+                digest = side.submit(_digest, parts)
+                syncs = [side.submit(sync_and_close, write_file(temporary / _TENSORS, parts))]
+                for name, part in ((_STATE, text), (_SUMS, _sums(text, digest.result()))):
+                    descriptor = write_file(temporary / name, [part])
+                    syncs.append(side.submit(sync_and_close, descriptor))
+            for sync in syncs:
+                sync.result()
             sync_folder(temporary)
             os.rename(temporary, path)  # noqa: PTH104
         except BaseException:
@@ -297,7 +303,9 @@ class CheckpointStore:
         try:
             paths = self._paths()
             last_of_step = {
-                _order(path)[0]: path for path in paths if _order(path) <= _order(newest)
+                _order(path)[0]: path
+                for path in paths
+                if _order(path) <= _order(newest) and path not in self._passed_over
             }
             kept = {*list(last_of_step.values())[-self._keep :], *self._kept}
             for path in paths:

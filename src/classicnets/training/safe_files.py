@@ -24,8 +24,8 @@ def temporary_path(folder: Path) -> Path:
     return folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
 
 
-def write_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Write a new file and return when the disk has it; whatever bears the name already stays."""
+def write_file(path: Path, parts: Iterable[bytes | memoryview]) -> int:
+    """Write a new file, not synced yet, and return its descriptor; never one that is there."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
@@ -33,6 +33,15 @@ def write_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
             rest = memoryview(part)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def sync_and_close(descriptor: int) -> None:
+    """Return when the disk has what was written."""
+    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -40,20 +49,15 @@ def write_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Return when the disk has the names in a folder (Windows opens no folder, and needs none)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if os.name != "nt":
+        sync_and_close(os.open(folder, os.O_RDONLY))
 
 
 def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file beside its place, then put it there: at any moment the old one or the new."""
     temporary = temporary_path(path.parent)
     try:
-        write_file(temporary, parts)
+        sync_and_close(write_file(temporary, parts))
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         discard(temporary)

@@ -10,6 +10,7 @@ import math
 import os
 import pickletools
 import re
+import struct
 import zipfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Never
@@ -112,13 +113,11 @@ def _check_archive(file: BinaryIO, size: int) -> None:
     end, locator, end64 = tail[-22:], tail[-42:-22], tail[-98:-42]
     if end[:4] != b"PK\5\6" or end[20:] != b"\0\0":
         raise ValueError("it is cut short, or something follows the archive")
-    place, length = size - 22, int.from_bytes(end[12:16], "little")
-    offset = int.from_bytes(end[16:20], "little")
-    if locator[:4] == b"PK\6\7":
-        if end64[:4] != b"PK\6\6":
-            raise ValueError("its directory is not where it should be")
-        place, length = size - 98, int.from_bytes(end64[40:48], "little")
-        offset = int.from_bytes(end64[48:56], "little")
+    place, (length, offset) = size - 22, struct.unpack("<II", end[12:20])
+    if locator[:4] == b"PK\6\7":  # the same again in 64 bits
+        narrow, (length, offset) = (length, offset), struct.unpack("<QQ", end64[40:56])
+        agree = all(a in (b, 2**32 - 1) for a, b in zip(narrow, (length, offset), strict=True))
+        place = size - 98 if agree and end64[:4] == b"PK\6\6" else -1
     if offset + length != place or length > _MAX_DIRECTORY_BYTES:
         raise ValueError(f"its directory is damaged or over {_MAX_DIRECTORY_BYTES:,} bytes")
 
@@ -179,7 +178,7 @@ class _Follower:
         stack = self._stack
         memo: dict[Any, Any] = {}
         argument: Any
-        for opcode, argument, _ in pickletools.genops(pickle):
+        for opcode, argument, place in pickletools.genops(pickle):
             match opcode.name:
                 case "PROTO":
                     pass
@@ -219,7 +218,7 @@ class _Follower:
                 case "BUILD":  # an OrderedDict's attributes: the versions of the modules
                     if not isinstance(stack.pop(), dict) or not isinstance(stack[-1], dict):
                         _refuse("an object with attributes")
-                case "STOP":
+                case "STOP" if place == len(pickle) - 1:
                     return stack.pop()
                 case _:
                     _refuse(f"the operation {opcode.name}")
