@@ -23,6 +23,7 @@ from classicnets.errors import (
 from classicnets.runs import Run, open_run, train
 
 FILES = {
+    "checkpoints",
     "confusion.png",
     "curves.png",
     "history.csv",

@@ -9,9 +9,12 @@ from typing import Any
 from torch import nn
 
 from .errors import CheckpointMismatchError, ConfigError, DataError
-from .models import model_class
+from .models import list_models, model_class
 from .preparation import Preparation
 from .training import load_weights
+from .training.checkpoints import Checkpoint, CheckpointStore, read_checkpoint
+from .training.state_tree import join_state
+from .training.weights import assign_weights
 
 __all__ = ["create_model", "load", "read_metrics"]
 
@@ -61,32 +64,69 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
     return net(**options)
 
 
-def load(path: str | Path) -> nn.Module:
-    """Build the net of a run and load its weights.
+def load(path: str | Path, *, model: nn.Module | None = None) -> nn.Module:
+    """Build the net of a run or a checkpoint and load its weights.
 
-    The net bears its run's `preparation`, so that `predict` takes pictures and paths.
+    The net of a run bears its `preparation`, so that `predict` takes pictures and paths. A run that
+    has not finished is read from its newest whole checkpoint.
 
     Args:
-        path: the folder that `classicnets train` wrote.
+        path: the folder that `classicnets train` wrote, or a checkpoint's, or one of checkpoints.
+        model: a module of your own to load the weights into; None builds a net of this library.
 
     Raises:
-        DataError: it is no folder of a finished run, or its `metrics.json` is damaged.
-        ConfigError: `metrics.json` names a net or an option that does not exist.
+        DataError: it is none of these folders, or its `metrics.json` is damaged.
+        ConfigError: the net is none of this library, so `model` is needed, or has other options.
         WeightsError: the weights are damaged or belong to another net.
     """
     folder = Path(path)
+    if (folder / "metrics.json").is_file():
+        return _load_run(folder, model)
+    if (folder / "state.json").is_file():
+        return _load_checkpoint(read_checkpoint(folder), model)
+    newest = CheckpointStore(folder).newest()[0]
+    if newest is None:
+        raise DataError(
+            f"{str(folder)!r} has neither metrics.json nor a whole checkpoint; "
+            "give the folder of a run or of a checkpoint"
+        )
+    return _load_checkpoint(newest, model)
+
+
+def _load_run(folder: Path, model: nn.Module | None) -> nn.Module:
     metrics = read_metrics(folder)
-    model = create_model(metrics["net"]["name"], **metrics["net"]["options"])
-    load_weights(model, folder / "model.safetensors")
+    if model is None:
+        model = create_model(metrics["net"]["name"], **metrics["net"]["options"])
+    if metrics["result"] is None:
+        model = load(folder / "checkpoints", model=model)
+    else:
+        load_weights(model, folder / "model.safetensors")
     model.preparation = Preparation.from_dict(metrics["preparation"])  # type: ignore[assignment]
     return model.eval()
 
 
+def _load_checkpoint(checkpoint: Checkpoint, model: nn.Module | None) -> nn.Module:
+    saved = checkpoint.state["run"]
+    if model is None:
+        known = {model_class(name).__name__: name for name in list_models()}
+        if saved["net"] not in known:
+            raise ConfigError(
+                f"{str(checkpoint.path)!r} holds a {saved['net']}, which is no net of this "
+                "library; give it as model="
+            )
+        model = create_model(known[saved["net"]], **saved["net options"])
+    weights = join_state(checkpoint.tensors, checkpoint.state["training"]["model"])
+    assign_weights(model, weights, checkpoint.path)
+    return model.eval()
+
+
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Read the `metrics.json` of a finished run; what it must hold is there and of its kind.
+    """Read the `metrics.json` of a run; what it must hold is there and of its kind.
+
+    Of a run that did not finish the result is None.
 
     Raises:
-        DataError: it is missing, damaged, or that of a run that did not finish.
+        DataError: it is missing or damaged.
         CheckpointMismatchError: it is of another format.
     """
     path = folder / "metrics.json"
@@ -107,9 +147,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
             f"use classicnets {metrics.get('classicnets', 'of another version')!s:.20}"
         )
     _check_kinds(metrics, _KINDS, path)
-    if metrics["result"] is None:
-        raise DataError(f"the run in {str(folder)!r} did not finish; train again")
-    _check_kinds(metrics, _RESULT_KINDS, path)
+    if metrics["result"] is not None:
+        _check_kinds(metrics, _RESULT_KINDS, path)
     if not all(isinstance(name, str) for name in metrics["classes"]):
         raise DataError(f"{str(path)!r} is damaged at 'classes'; train again")
     return metrics

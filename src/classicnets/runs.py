@@ -2,14 +2,14 @@
 
 The folder holds `metrics.json` (settings and result), `history.csv` (a row per epoch), `steps.csv`
 (the loss of each step), `model.safetensors`, and the pictures `curves.png`, `confusion.png` and
-`predictions.png`. Each file is written aside and renamed, so that none is ever half there.
+`predictions.png`. Each file is written aside and renamed, so that none is ever half there. A run
+that was stopped has `metrics.json` without a result, and its state under `checkpoints`.
 """
 
 import csv
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from .data import Splits
 
-__all__ = ["PICTURES", "Run", "open_run", "save_figure", "train"]
+__all__ = ["PICTURES", "Run", "open_run", "resume", "save_figure", "train"]
 
 PICTURES = ("curves", "confusion", "predictions")
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "scikit-learn")
@@ -51,7 +51,7 @@ class Run:
         path: the folder.
         model: the net, its `preparation` with it.
         history: what happened in training.
-        metrics: the content of `metrics.json`.
+        metrics: the content of `metrics.json`; its result is None if a signal stopped the run.
     """
 
     path: Path
@@ -113,6 +113,8 @@ def train(
 ) -> Run:
     """Train a net by its recipe, test it, and keep everything in a new folder.
 
+    The state is saved after each epoch. A signal ends the training early; `resume` goes on with it.
+
     Args:
         net: name of the net, as in `list_models`.
         data: name of the data set: "digits", "mnist" or "fashion_mnist".
@@ -172,14 +174,71 @@ def train(
         "machine": _machine(),
     }
     folder = _claim_folder(out, f"{net}-{data}", metrics)
-    started = time.perf_counter()
     try:
-        history = fit(model, splits.train, val_loader=splits.val, progress=progress, **fit_options)
+        return _go_on(folder, model, splits, metrics, progress=progress, resume=False)
     except BaseException:
         _give_up(folder)
         raise
-    seconds = time.perf_counter() - started
-    evaluation = evaluate(model, splits.test, loss=recipe.loss)
+
+
+def resume(
+    path: str | Path,
+    *,
+    epochs: int | None = None,
+    device: str | None = None,
+    root: str | Path | None = None,
+    download: bool = True,
+    progress: bool = True,
+) -> Run:
+    """Go on with a run from its newest whole checkpoint, to the bits it would have reached.
+
+    Args:
+        path: the folder of the run.
+        epochs: how many the run shall have in all; None for as many as it was to have.
+        device: instead of the run's.
+        root: where the data lie; None for where they lay.
+        download: whether to fetch data that are not there.
+        progress: whether to show a bar.
+
+    Raises:
+        DataError: it is no run, or its `metrics.json` is damaged.
+        CheckpointMismatchError: the checkpoints are of another run.
+        StorageError: the folder cannot be written, or another process is at work there.
+    """
+    folder = Path(path)
+    metrics = read_metrics(folder)
+    for name, value in (("epochs", epochs), ("device", device)):
+        if value is not None:
+            metrics["fit"][name] = value
+    data = metrics["data"]
+    splits = _load_data(data["name"], data["options"], root or data["root"], download)
+    model = _new_model(metrics["net"]["name"], metrics["net"]["options"], metrics["seed"])
+    return _go_on(folder, model, splits, metrics, progress=progress, resume=True)
+
+
+def _go_on(
+    folder: Path,
+    model: nn.Module,
+    splits: "Splits",
+    metrics: dict[str, Any],
+    *,
+    progress: bool,
+    resume: bool,
+) -> Run:
+    """Train to the end, test, and fill the folder; a signal leaves the rest to `resume`."""
+    history = fit(
+        model,
+        splits.train,
+        val_loader=splits.val,
+        progress=progress,
+        checkpoint_dir=folder / "checkpoints",
+        resume=resume,
+        **metrics["fit"],
+    )
+    model.preparation = splits.preparation  # type: ignore[assignment]
+    if history.interrupted:
+        return Run(folder, model, history, {**metrics, "result": None})
+    evaluation = evaluate(model, splits.test, loss=metrics["fit"]["loss"])
     metrics["result"] = {
         "test": {
             "loss": evaluation.loss,
@@ -190,10 +249,9 @@ def train(
         "best_epoch": history.best_epoch,
         "epochs": len(history.epochs),
         "stopped": history.stopped,
-        "seconds": round(seconds, 3),
+        "seconds": round(sum(record.seconds for record in history.epochs), 3),
     }
     metrics["machine"]["device"] = str(next(model.parameters()).device)
-    model.preparation = splits.preparation
     run = Run(folder, model, history, metrics)
     _write(run, evaluation, splits.test)
     return run
@@ -212,6 +270,10 @@ def open_run(path: str | Path) -> Run:
     """
     folder = Path(path)
     metrics = read_metrics(folder)
+    if metrics["result"] is None:
+        raise DataError(
+            f"the run in {str(folder)!r} did not finish; go on: classicnets resume {folder}"
+        )
     model = load(folder)
     return Run(folder, model, _read_history(folder, metrics["result"]), metrics)
 
@@ -282,7 +344,11 @@ def _claim_folder(out: str | Path | None, stem: str, metrics: dict[str, Any]) ->
 
 
 def _give_up(folder: Path) -> None:
-    """Take back what `_claim_folder` made, but for a folder with something else in it."""
+    """Take back the folder of a run that saved nothing to go on from."""
+    checkpoints = folder / "checkpoints"
+    if any(checkpoints.glob("step_*")):
+        return
+    discard(checkpoints)
     discard(folder / "metrics.json")
     with suppress(OSError):
         folder.rmdir()

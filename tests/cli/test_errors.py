@@ -133,7 +133,18 @@ def test_a_signal_ends_training_well_and_keeps_the_run(
     def raise_it(event: object) -> None:
         signal.raise_signal(number)
 
-    monkeypatch.setattr(runs, "fit", partial(fit, callbacks=[raise_it]))
-    assert main(["train", "lenet1", "--out", str(tmp_path / "run"), "--quiet"]) == status
-    assert f"stopped by {number.name} after 1 epoch" in capsys.readouterr().out
-    assert runs.open_run(tmp_path / "run").history.stopped == number.name
+    folder = str(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "fit", partial(fit, callbacks=[raise_it]))
+        assert main(["train", "lenet1", "--epochs", "2", "--out", folder, "--quiet"]) == status
+    said = capsys.readouterr().out
+    assert f"stopped by {number.name} after 1 epoch" in said
+    assert f"classicnets resume {folder}" in said
+    assert main(["evaluate", folder]) == 3
+    assert f"did not finish; go on: classicnets resume {folder}" in capsys.readouterr().err
+    assert main(["resume", folder, "--quiet"]) == 0
+    whole = runs.train("lenet1", epochs=2, out=tmp_path / "whole", progress=False)
+    resumed = runs.open_run(folder)
+    for name, value in whole.model.state_dict().items():
+        assert value.equal(resumed.model.state_dict()[name])
+    assert resumed.history.step_losses == whole.history.step_losses

@@ -46,6 +46,13 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets train lenet5 --option activation=relu --option pooling=max --seed 1",
         ],
     ),
+    "resume": (
+        training.resume,
+        [
+            "classicnets resume runs/lenet5-mnist-1",
+            "classicnets resume runs/lenet5-mnist-1 --epochs 10",
+        ],
+    ),
     "evaluate": (
         results.evaluate,
         [

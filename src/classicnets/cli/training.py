@@ -1,9 +1,9 @@
-"""The command that trains: train."""
+"""The commands that train: train, resume."""
 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,9 +15,13 @@ from .arguments import (
     NetOptions,
     NoDownload,
     Quiet,
+    RunFolder,
     parse_options,
 )
 from .output import print_json, printable
+
+if TYPE_CHECKING:
+    from ..runs import Run
 
 _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 
@@ -68,22 +72,58 @@ def train(
         progress=not quiet,
         command=["classicnets", *sys.argv[1:]],
     )
-    result = run.metrics["result"]
+    return _report(run, as_json)
+
+
+def resume(
+    folder: RunFolder,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="How many the run shall have in all.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Instead of the run's.")
+    ] = None,
+    root: DataRoot = None,
+    no_download: NoDownload = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Go on with a run that was stopped or killed, to the bits it would have reached.
+
+    It begins with the newest checkpoint that is whole, and names those it passes over.
+    """
+    from .. import runs
+
+    run = runs.resume(
+        folder,
+        epochs=epochs,
+        device=device,
+        root=root,
+        download=not no_download,
+        progress=not quiet,
+    )
+    return _report(run, as_json)
+
+
+def _report(run: "Run", as_json: bool) -> int:
+    """Print what came of a run; return the exit status."""
+    result, history = run.metrics["result"], run.history
+    folder = printable(shlex.quote(str(run.path)))
     if as_json:
         print_json({"run": str(run.path), **run.metrics})
+    elif result is None:
+        epochs = "1 epoch" if len(history.epochs) == 1 else f"{len(history.epochs)} epochs"
+        typer.echo(f"stopped by {history.stopped} after {epochs}, all of it saved")
+        typer.echo(f"go on with    classicnets resume {folder}")
     else:
         test = result["test"]
         low, high = test["interval"]
-        if result["stopped"]:
-            epochs = "1 epoch" if result["epochs"] == 1 else f"{result['epochs']} epochs"
-            typer.echo(f"stopped by {result['stopped']} after {epochs}")
         typer.echo(
             f"test accuracy {100 * test['accuracy']:.2f} % "
             f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %) on {test['count']:,} images, "
             f"after {result['seconds']:.1f} s of training"
         )
         typer.echo(f"run folder    {printable(str(run.path))}")
-        folder = printable(shlex.quote(str(run.path)))
         typer.echo(f"try next      classicnets evaluate {folder}")
         typer.echo(f"              classicnets predict {folder} a-digit-of-yours.png")
-    return _SIGNAL_STATUS.get(result["stopped"], 0)
+    return _SIGNAL_STATUS.get(history.stopped or "", 0)

@@ -81,16 +81,34 @@ def load_weights(model: nn.Module, path: str | Path, *, cast: bool = False) -> N
             sources = _read(file, model, targets, cast)
     except OSError as error:
         raise WeightsError(f"cannot read weights from {str(path)!r}: {error}") from error
-    for name, source in sources.items():
-        sources[name] = source.to(targets[name].dtype)
-        if not sources[name].isfinite().all():
+    _copy(sources, targets, path)
+
+
+def assign_weights(model: nn.Module, sources: Mapping[str, Tensor], path: Path) -> None:
+    """Give a model the tensors that were read from `path`, all of them or none.
+
+    Raises:
+        CheckpointMismatchError: their names, shapes or types are not the model's.
+        WeightsError: a value is NaN or infinite.
+    """
+    model = _unwrapped(model)
+    targets = _tensors(model)
+    specs = {name: TensorSpec(value.dtype, tuple(value.shape)) for name, value in sources.items()}
+    _check_fit(path, specs, model, targets, cast=False, metadata={})
+    _copy(sources, targets, path)
+
+
+def _copy(sources: Mapping[str, Tensor], targets: Mapping[str, Tensor], path: Path) -> None:
+    cast = {name: sources[name].to(target.dtype) for name, target in targets.items()}
+    for name, source in cast.items():
+        if not source.isfinite().all():
             raise WeightsError(
                 f"{str(path)!r} has NaN or infinite values in {name!r:.80}; take weights from "
                 "before the run diverged"
             )
     with torch.no_grad():
         for name, target in targets.items():
-            target.copy_(sources[name])
+            target.copy_(cast[name])
 
 
 def _read(
@@ -103,9 +121,8 @@ def _read(
     specs = header.specs if header else torch_files.read_specs(file)
     names = _names_in_model(specs, targets)
     metadata = header.metadata if header else {}
-    _check_fit(
-        file, {names[name]: spec for name, spec in specs.items()}, model, targets, cast, metadata
-    )
+    found = {names[name]: spec for name, spec in specs.items()}
+    _check_fit(Path(file.name), found, model, targets, cast, metadata)
     tensors = _read_digested(file, header) if header else torch_files.read_tensors(file, specs)
     return {names[name]: tensor for name, tensor in tensors.items()}
 
@@ -137,7 +154,7 @@ def _names_in_model(
 
 
 def _check_fit(
-    file: BinaryIO,
+    path: Path,
     found: Mapping[str, TensorSpec],
     model: nn.Module,
     targets: Mapping[str, Tensor],
@@ -165,7 +182,7 @@ def _check_fit(
     )
     remedy = "pass cast=True to convert" if castable else "build the net that was saved"
     raise CheckpointMismatchError(
-        f"{str(file.name)!r} does not fit {_name(model)} ({counts} of {len(wanted)} tensors): "
+        f"{str(path)!r} does not fit {_name(model)} ({counts} of {len(wanted)} tensors): "
         f"{'; '.join(lines[:5])}{'; ...' if len(lines) > 5 else ''}; "
         f"{f'the file says it holds {says}; ' if says else ''}{remedy}"
     )
