@@ -79,12 +79,12 @@ def _quick(
 # fmt: off
 _RECIPES = (
     #       net             data           epochs batch lr     test accuracy
-    _quick("lenet1989",      "digits",        30, 16, 0.01,  ""),
-    _quick("lenet1",         "digits",        40, 16, 0.03,  ""),
-    _quick("lenet5",         "digits",        30, 32, 0.003, ""),
-    _quick("lenet5_paper",   "digits",        20, 32, 0.001, ""),
-    _quick("sequential_cnn", "digits",        15, 32, 0.003, ""),
-    _quick("lecture_cnn",    "digits",        15, 32, 0.001, ""),
+    _quick("lenet1989",      "digits",        30, 16, 0.01,  "92.8 % (91.7 to 94.2)"),
+    _quick("lenet1",         "digits",        40, 16, 0.03,  "95.1 % (94.4 to 95.8)"),
+    _quick("lenet5",         "digits",        30, 32, 0.003, "92.7 % (91.1 to 93.6)"),
+    _quick("lenet5_paper",   "digits",        20, 32, 0.001, "90.0 % (89.7 to 90.3)"),
+    _quick("sequential_cnn", "digits",        15, 32, 0.003, "93.6 % (92.8 to 94.4)"),
+    _quick("lecture_cnn",    "digits",        15, 32, 0.001, "93.3 % (92.8 to 93.6)"),
     _quick("lenet1989",      "mnist",          5, 64, 0.01,  ""),
     _quick("lenet1",         "mnist",          5, 64, 0.02,  ""),
     _quick("lenet5",         "mnist",          5, 64, 0.003, ""),
