@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from classicnets.data.loader import TensorLoader
 from classicnets.errors import ConfigError, DataError
-from classicnets.preparation import Preparation, picture_size, read_picture
+from classicnets.preparation import Preparation, picture_size, read_picture, read_pixels
 
 LENET5 = Preparation(28, steps=(("pad", 32),), mean=(0.1307,), std=(0.3081,))
 LENET1 = Preparation(28, steps=(("area", 16), ("pad", 28)))
@@ -323,7 +323,7 @@ def test_with_a_shorter_side_the_middle_is_cut_as_torchvision_does(width, height
     from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
     image = Image.fromarray(pictures(1, 3, 96)[0].permute(1, 2, 0).numpy()[:height, :width])
-    expected = pil_to_tensor(center_crop(resize(image, [32]), [28, 28]))
+    expected = center_crop(resize(pil_to_tensor(image), [32], antialias=True), [28, 28])
     assert torch.equal((PHOTO(image)[0] * 255).round().to(torch.uint8), expected)
 
 
@@ -393,3 +393,20 @@ def test_damaged_pixels_are_an_error_though_the_tag_of_orientation_stands_behind
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"damaged\.png cannot be read as a picture"):
         read_picture(path)
+
+
+def test_a_jpeg_cut_off_anywhere_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(pictures(1, 3, 64)[0].permute(1, 2, 0).numpy()).save(path)
+    content = path.read_bytes()
+    for k in range(1, 300):
+        path.write_bytes(content[: len(content) * k // 300])
+        with pytest.raises(DataError, match=r"cut\.jpg cannot be read as a picture"):
+            read_pixels(path)
+
+
+def test_grey_pictures_have_one_channel(tmp_path):
+    path = tmp_path / "plain.jpg"
+    Image.new("RGB", (9, 5), "red").save(path)
+    assert read_pixels(path, 1).shape == (5, 9, 1)
+    assert Preparation(4, shorter_side=5)(path).shape == (1, 1, 4, 4)

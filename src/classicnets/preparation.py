@@ -20,7 +20,7 @@ from classicnets.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Preparation", "picture_size", "read_picture", "resize_shorter_side"]
+__all__ = ["Preparation", "picture_size", "read_picture", "read_pixels", "resize_shorter_side"]
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 _MAX_PIXELS = 50_000_000  # of one picture, read off its header before decoding
@@ -143,7 +143,7 @@ class Preparation:
         Raises:
             DataError: as `read_picture` and `resize_shorter_side` do.
         """
-        return self.normalize(self.uint8(self._source(read_picture(picture, self.channels))))
+        return self.normalize(self.uint8(self._source(picture)))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, ready for JSON."""
@@ -177,20 +177,21 @@ class Preparation:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{dict(values)} is no preparation: {error}") from error
 
-    def _source(self, image: "Image.Image") -> Tensor:
-        """A grey or RGB picture as uint8 (1, C, source_size, source_size)."""
-        import numpy as np
+    def _source(self, picture: "Image.Image | str | os.PathLike[str]") -> Tensor:
+        """A picture as uint8 (1, C, source_size, source_size)."""
         from PIL import Image
 
         size = self.source_size
         if self.shorter_side is not None:
-            image = resize_shorter_side(image, self.shorter_side)
-            left, top = centre(image.width, size), centre(image.height, size)
-            image = image.crop((left, top, left + size, top + size))
-        elif image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(image))
-        return pixels.view(1, size, size, self.channels).permute(0, 3, 1, 2)
+            pixels = resize_shorter_side(read_pixels(picture, self.channels), self.shorter_side)
+            top, left = (centre(length, size) for length in pixels.shape[:2])
+            pixels = pixels[top : top + size, left : left + size]
+        else:
+            image = read_picture(picture, self.channels)
+            if image.size != (size, size):
+                image = image.resize((size, size), Image.Resampling.BILINEAR)
+            pixels = _tensor(image)
+        return pixels[None].permute(0, 3, 1, 2)
 
 
 def picture_size(path: "str | os.PathLike[str]") -> tuple[int, int]:
@@ -201,7 +202,7 @@ def picture_size(path: "str | os.PathLike[str]") -> tuple[int, int]:
             `resize_shorter_side` refuse.
     """
     with _opened(path) as image:
-        _check_elongation(image)
+        _check_elongation(image.width, image.height)
         return image.width, image.height
 
 
@@ -226,21 +227,28 @@ def read_picture(
         return _convert(image, channels)
 
 
-def resize_shorter_side(image: "Image.Image", size: int) -> "Image.Image":
-    """The picture with its shorter side of `size` pixels, bilinear, with antialiasing.
+def read_pixels(picture: "Image.Image | str | os.PathLike[str]", channels: int = 3) -> Tensor:
+    """A picture by the rules of `read_picture`, as uint8 (height, width, channels)."""
+    return _tensor(read_picture(picture, channels))
 
-    The longer side is rounded down, as torchvision's `Resize` does.
+
+def resize_shorter_side(pixels: Tensor, size: int) -> Tensor:
+    """A picture uint8 (height, width, C) with its shorter side of `size` pixels.
+
+    The longer side is rounded down; the pixels are those of torchvision's `resize` of tensors,
+    bilinear with antialiasing, which differ from Pillow's by a level or two.
 
     Raises:
         DataError: one side is more than 20 times the other.
     """
-    from PIL import Image
+    from torchvision.transforms.v2.functional import resize_image
 
-    _check_elongation(image)
-    shorter = min(image.size)
-    return image.resize(
-        (size * image.width // shorter, size * image.height // shorter), Image.Resampling.BILINEAR
-    )
+    height, width = pixels.shape[:2]
+    _check_elongation(width, height)
+    shorter = min(height, width)
+    after = [size * height // shorter, size * width // shorter]
+    planes: Tensor = resize_image(pixels.permute(2, 0, 1), after, antialias=True)
+    return planes.permute(1, 2, 0).contiguous()
 
 
 def centre(length: int, size: int) -> int:
@@ -324,10 +332,10 @@ def _check_pixels(image: "Image.Image") -> None:
         )
 
 
-def _check_elongation(image: "Image.Image") -> None:
-    if max(image.size) > _MAX_ELONGATION * min(image.size):
+def _check_elongation(width: int, height: int) -> None:
+    if max(width, height) > _MAX_ELONGATION * min(width, height):
         raise DataError(
-            f"the picture is {image.width}x{image.height}; its longer side may be up to "
+            f"the picture is {width}x{height}; its longer side may be up to "
             f"{_MAX_ELONGATION} times the shorter"
         )
 
@@ -363,3 +371,9 @@ def _upright(image: "Image.Image") -> "Image.Image":
     except Exception:  # a broken tag turns nothing
         return image
     return image if turn is None else image.transpose(Image.Transpose(turn))
+
+
+def _tensor(image: "Image.Image") -> Tensor:
+    import numpy as np
+
+    return torch.from_numpy(np.array(image)).view(image.height, image.width, -1)

@@ -38,7 +38,7 @@ def test_the_disk_gives_what_memory_would(folder):
 
 def test_a_second_use_decodes_nothing(folder, monkeypatch):
     cached(folder)
-    monkeypatch.setattr("classicnets.data.picture_cache.read_picture", None)
+    monkeypatch.setattr("classicnets.data.picture_cache.read_pixels", None)
     assert len(cached(folder)) == 20
 
 

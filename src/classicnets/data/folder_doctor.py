@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from classicnets.errors import DataError, StorageError
-from classicnets.preparation import read_picture
+from classicnets.preparation import read_pixels
 
 from .cats_vs_dogs_set import list_cats_and_dogs
 from .near_duplicates import fingerprint, near_duplicates
@@ -199,7 +199,7 @@ def _examine(item: tuple[str, str]) -> _Examined:
         return _Examined((Fault(name, "empty", "it has 0 bytes"),))
     try:
         digest = survey(path).digest
-        image = read_picture(path)
+        image = Image.fromarray(read_pixels(path).numpy())
     except DataError as error:
         detail = str(error).removeprefix(f"{path}: ").partition("; give a whole file")[0]
         return _Examined((Fault(name, _kind(error), detail.replace(path, "it")),))

@@ -15,17 +15,17 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from classicnets.errors import DataError, StorageError
-from classicnets.preparation import read_picture, resize_shorter_side
+from classicnets.preparation import read_pixels, resize_shorter_side
 
 from .picture_files import in_threads, or_error
 
@@ -93,7 +93,8 @@ def on_disk(
     Raises:
         StorageError: the file cannot be written.
     """
-    key = hashlib.sha256(b"%s %d %s" % (_MAGIC, size, PIL.__version__.encode()))
+    versions = [version(name) for name in ("pillow", "torch", "torchvision")]
+    key = hashlib.sha256(f"{_MAGIC!r} {size} {versions}".encode())
     for digest in digests:
         key.update(digest)
     root = root.resolve()
@@ -121,7 +122,7 @@ def on_disk(
 def _decode(size: int, path: str) -> Tensor:
     """A picture with its shorter side of `size` pixels, uint8 (height, width, 3)."""
     try:
-        return torch.from_numpy(np.array(resize_shorter_side(read_picture(path), size)))
+        return resize_shorter_side(read_pixels(path), size)
     except DataError as error:
         raise error if path in str(error) else DataError(f"{path}: {error}") from error
 
