@@ -21,7 +21,7 @@ def test_every_net_of_grey_digits_has_a_recipe_for_every_set_of_them() -> None:
 @pytest.mark.parametrize("recipe", list_recipes(data="digits"), ids=lambda recipe: recipe.net)
 def test_a_recipe_prepares_the_pictures_as_its_net_takes_them(recipe: Recipe) -> None:
     splits = classicnets.data.digits(batch_size=2, **recipe.preparation)
-    images, _ = next(iter(splits.val))
+    images, _ = next(iter(splits.train))
     model = create_model(recipe.net, **recipe.net_options)
     assert tuple(images.shape[1:]) == model.input_shape
     assert model(images).shape == (2, 10)
