@@ -169,7 +169,7 @@ class Store(RuleBasedStateMachine):
 
 
 @row(
-    "F10", "saving, failing, killed, damaged, moved in any order, five runs of 30", counted(4, 1000)
+    "F10", "saving, failing, killed, damaged, moved in any order, five runs of 30", counted(4, 200)
 )
 def any_order(case: int, rng: random.Random, folder: Path) -> bool:
     limits = settings(

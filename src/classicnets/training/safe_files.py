@@ -65,14 +65,13 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     sync_folder(path.parent)
 
 
-def discard(path: Path) -> bool:
-    """Remove a file, a link or a folder; True if nothing of it is left."""
+def discard(path: Path) -> None:
+    """Remove a file, a link or a folder, as far as the disk lets us."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
             os.unlink(path)  # noqa: PTH108
-    return not os.path.lexists(path)
 
 
 def open_to_read(path: Path) -> BinaryIO:
