@@ -360,7 +360,8 @@ def _convert(image: "Image.Image", channels: int) -> "Image.Image":
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _upright(image: "Image.Image") -> "Image.Image":

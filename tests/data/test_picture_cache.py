@@ -28,7 +28,8 @@ def equal(pictures, others):
 
 
 def test_the_disk_gives_what_memory_would(folder):
-    expected, errors = in_memory(list_folders(folder).paths, 32, 0)
+    paths = list_folders(folder).paths
+    expected, errors = in_memory(paths, [survey(path).size for path in paths], 32, 0)
     assert not errors
     assert all(min(picture.shape[:2]) == 32 for picture in expected)
     assert equal(cached(folder), expected)

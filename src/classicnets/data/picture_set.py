@@ -15,7 +15,7 @@ from classicnets.errors import ConfigError, DataError
 from classicnets.preparation import Preparation
 
 from .loader import check_integer
-from .picture_cache import CACHES, DecodedAnew, Pictures, in_memory, on_disk
+from .picture_cache import CACHES, DecodedAnew, Pictures, in_memory, num_bytes, on_disk
 from .picture_cuts import CentreCut, Cut, make_cut
 from .picture_files import PictureFiles, Survey, in_threads, or_error, survey
 from .picture_loader import PictureLoader
@@ -158,10 +158,10 @@ def _load(
     side, workers, paths = options.side, options.num_workers, files.paths
     cache = options.cache
     if cache == "auto":
-        num_bytes = sum(3 * side**2 * max(found.size) / min(found.size) for found in surveys)
-        cache = "memory" if num_bytes <= options.memory_limit else "disk"
+        total = sum(num_bytes(found.size, side) for found in surveys)
+        cache = "memory" if total <= options.memory_limit else "disk"
     if cache == "memory":
-        return in_memory(paths, side, workers)
+        return in_memory(paths, [found.size for found in surveys], side, workers)
     if cache == "disk":
         return on_disk(files.root, paths, [found.digest for found in surveys], side, workers)
     pictures = DecodedAnew(paths, side)
