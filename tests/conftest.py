@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# On nets this small two threads wait for each other more than they compute; children inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from classicnets.runs import Run, train
 
 ROOT = Path(__file__).parents[1]
