@@ -70,7 +70,7 @@ class Child:
 class Notes:
     """Numbers that a parent and its children share: `notes[name]` and `notes[name] = number`."""
 
-    _NAMES = ("inside", "phase", "begun", "done", "ready")
+    _NAMES = ("inside", "phase", "begun", "done", "ready", "sent", "ended")
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 8 * len(self._NAMES))
@@ -82,11 +82,11 @@ class Notes:
         struct.pack_into("q", self._memory, 8 * self._NAMES.index(name), value)
 
     def wait_for(self, name: str, seconds: float = 20.0) -> bool:
-        """Wait until a number is no longer 0; False if it always was."""
+        """Wait until a number is no longer 0; False if it always was, or the child's work ended."""
         deadline = time.monotonic() + seconds
         while not self[name]:
-            if time.monotonic() > deadline:
-                return False
+            if self["ended"] or time.monotonic() > deadline:
+                return bool(self[name])
             time.sleep(0)
         return True
 
@@ -102,6 +102,7 @@ def _run(function: Callable[[Notes], Any], notes: Notes, writer: int) -> None:
             answer = {"value": function(notes)}
         except BaseException as error:
             answer = {"error": "".join(traceback.format_exception(error)[-3:])}
+        notes["ended"] = 1
         data = json.dumps(answer).encode()
         while data:
             data = data[os.write(writer, data) :]

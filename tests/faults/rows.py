@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# gets a case, random numbers of its own and an empty folder; returns whether the fault fired, or,
+# where several make one trial, how many there were and how many fired
+Trial = Callable[[Any, random.Random, Path], bool | tuple[int, int]]
+
 ROWS: list["Row"] = []
 
 
@@ -25,15 +29,14 @@ class Row:
     Attributes:
         name: its number.
         fault: what happens, in a few words.
-        trial: does one trial; gets a case, random numbers of its own and an empty folder, and
-            returns whether the fault fired.
+        trial: does one trial.
         cases: the cases of a tier; `full` or not.
         fires: the share of the trials that must fire.
     """
 
     name: str
     fault: str
-    trial: Callable[[Any, random.Random, Path], bool]
+    trial: Trial
     cases: Callable[[bool], Sequence[Any]]
     fires: float = 1.0
 
@@ -58,10 +61,10 @@ class Result:
 
 def row(
     name: str, fault: str, cases: Callable[[bool], Sequence[Any]], *, fires: float = 1.0
-) -> Callable[[Callable[[Any, random.Random, Path], bool]], Callable[..., bool]]:
+) -> Callable[[Trial], Trial]:
     """Make a function of one trial a row."""
 
-    def register(trial: Callable[[Any, random.Random, Path], bool]) -> Callable[..., bool]:
+    def register(trial: Trial) -> Trial:
         ROWS.append(Row(name, fault, trial, cases, fires))
         return trial
 
@@ -86,9 +89,10 @@ def run_row(row: Row, *, full: bool, seed: int, only_trial: int | None = None) -
         if only_trial not in (None, number):
             continue
         place = Path(tempfile.mkdtemp(prefix="fault-"))
-        result.trials += 1
+        trials, fired = 1, 0
         try:
-            result.fired += row.trial(case, random.Random(f"{row.name} {seed} {number}"), place)
+            came = row.trial(case, random.Random(f"{row.name} {seed} {number}"), place)
+            trials, fired = came if isinstance(came, tuple) else (1, int(came))
         except NotPossibleHereError as reason:
             result.skipped = str(reason)
             break
@@ -100,6 +104,8 @@ def run_row(row: Row, *, full: bool, seed: int, only_trial: int | None = None) -
                 f"--only {row.name} --seed {seed} --trial {number}]"
             )
         finally:
+            result.trials += trials
+            result.fired += fired
             shutil.rmtree(place, ignore_errors=True)
     result.seconds = time.perf_counter() - start
     result.enough = result.fired >= row.fires * result.trials
