@@ -1,6 +1,7 @@
 """Fixtures that several test modules share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from classicnets.runs import Run, train
 
 ROOT = Path(__file__).parents[1]
+
+# A shell has what it starts in the background ignore Ctrl-C; the tests that send it need it heard.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the tests of it: a shell's background job is started deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
