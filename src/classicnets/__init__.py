@@ -65,7 +65,7 @@ _NAMES = {
     "save_weights": "training",
 }
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "AlexNet",
     "AlexNetPaper",
     "ClassicNetsError",
