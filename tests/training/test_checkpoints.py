@@ -441,6 +441,27 @@ def test_a_full_disk_says_the_room_needed_and_leaves_the_earlier_checkpoints_who
     assert store.newest()[0].step == 2
 
 
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_sync_that_fails_is_told_and_leaves_the_earlier_checkpoints_whole(
+    store, monkeypatch, number
+):
+    save(store, 1)
+    real, count = os.fsync, iter(range(1, 100))
+
+    def fail(descriptor):
+        if next(count) == number:
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="step_00000002': Input/output error"):
+        save(store, 2)
+    assert [name for name in names(store.folder) if name.startswith(".tmp-")] == []
+    assert store.newest()[1] == []
+    save(store, 2)
+    assert store.newest()[0].step == 2
+
+
 def test_two_stores_do_not_save_into_one_folder(store, tmp_path):
     with pytest.raises(RunLockedError, match=f"in use by process {os.getpid()}"):
         CheckpointStore(tmp_path / "run").open()
