@@ -22,26 +22,26 @@ def watched(loader: Any) -> Generator[Any, None, None]:
     """
     batches: Any = None
     count = 0
-    try:
-        with _deaths_found_by_polling(loader) as poll:
+    with _deaths_found_by_polling(loader) as poll:
+        try:
             patience = getattr(loader, "timeout", 0) or _PATIENCE_SECONDS
             batches = _looking_often(loader)
             poll()
             for batch in iter(lambda: _next(batches, patience), _END):
                 count += 1
                 yield batch
-    except Exception as error:
-        reason = _failure(batches, error)
-        if reason is None:
-            raise
-        raise WorkerDiedError(
-            f"{reason} after {count} batches ({error}); look for too little memory or shared "
-            "memory, or try num_workers=0"
-        ) from error
-    finally:
-        end_workers = getattr(batches, "_shutdown_workers", None)
-        if end_workers and not getattr(loader, "persistent_workers", False):
-            end_workers()  # by itself it waits for a traceback to be forgotten
+        except Exception as error:
+            reason = _failure(batches, error)
+            if reason is None:
+                raise
+            raise WorkerDiedError(
+                f"{reason} after {count} batches ({error}); look for too little memory or shared "
+                "memory, or try num_workers=0"
+            ) from error
+        finally:
+            end_workers = getattr(batches, "_shutdown_workers", None)
+            if end_workers and not getattr(loader, "persistent_workers", False):
+                end_workers()  # by itself it waits for a traceback to be forgotten
 
 
 _END = object()
@@ -69,12 +69,18 @@ def _next(batches: Iterator[Any], patience: float) -> Any:
 
 
 def _failure(batches: Any, error: Exception) -> str | None:
-    """Return what became of the workers of a DataLoader's iterator, None if they are well."""
-    for worker in getattr(batches, "_workers", ()):
+    """Return what became of the workers of a DataLoader's iterator, None if they are well.
+
+    Where they hang they are killed, for torch would wait five seconds for each to end.
+    """
+    workers = getattr(batches, "_workers", ())
+    for worker in workers:
         worker.join(0.1)  # a connection can break some moments before its process is gone
         if not worker.is_alive():
             return f"the loader's worker process {worker.pid} died (exit code {worker.exitcode})"
     if "DataLoader timed out" in str(error):
+        for worker in workers:
+            worker.kill()
         return "the loader's worker processes gave no batch in time"
     return "a worker process of the loader died" if "DataLoader worker (pid" in str(error) else None
 
