@@ -10,7 +10,20 @@ from pathlib import Path
 
 import torch
 
-from . import controls, damage, hostile, kills, state_machine, storage  # noqa: F401
+from . import (  # noqa: F401
+    controls,
+    damage,
+    hostile,
+    kills,
+    long_runs,
+    numerics,
+    resume_matrix,
+    signals,
+    state_machine,
+    storage,
+    training_kills,
+    worker_faults,
+)
 from .rows import ROWS, run_row, table, to_json
 
 

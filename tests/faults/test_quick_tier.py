@@ -12,6 +12,9 @@ ROWS = (
     *("K4 torch.save", "K4 no digest", "K4 no sync", "K4 half a rename"),
     *("F1", "F2", "F2 weights", "F3", "F4", "F4 sparse", "F5", "F5 inside"),
     *("F4 F5 honest", "F6", "F9", "F10"),
+    *("K1", "K1 aimed", "K4 random", "K6", "K7 once", "K7 twice", "K6 K7 command", "K8", "R1"),
+    *("N1", "N2", "N3", "W1", "W2", "W3"),
+    *("growth", "growth leak", "holdings", "holdings leak"),
     *("D1", "D1 real", "D3", "D3 read-only", "D3 odd names", "D4", "D4 readers", "D6", "D7"),
 )
 

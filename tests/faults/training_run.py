@@ -30,8 +30,8 @@ from classicnets.training.checkpoints import CheckpointStore
 
 from .processes import Child, Notes
 
-SIZES = {"lenet5": 32, "sequential_cnn": 28, "alexnet": 63}
-COUNT, BATCH_SIZE, EPOCHS = 48, 8, 4
+SIZES = {"lenet5": 32, "sequential_cnn": 28, "lecture_cnn": 28}
+COUNT, BATCH_SIZE, EPOCHS, CLASSES = 48, 8, 4, 6
 BATCHES = COUNT // BATCH_SIZE
 _CLOCK = ("seconds", "images_per_second")
 
@@ -89,7 +89,7 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         image = torch.rand(
             3, self._size, self._size, generator=torch.Generator().manual_seed(index)
         )
-        return image + torch.rand(1) if self._augmented else image, index % 10
+        return image + torch.rand(1) if self._augmented else image, index % CLASSES
 
 
 class _Told:
@@ -118,8 +118,7 @@ class _Told:
 
 def make_net(plan: Plan) -> nn.Module:
     torch.manual_seed(1)
-    options = {"hidden": (16, 16)} if plan.net == "alexnet" else {}
-    net = model_class(plan.net)(10, in_channels=3, **options)
+    net = model_class(plan.net)(CLASSES, in_channels=3)
     return nn.Sequential(nn.Dropout(0.3), net) if plan.chance == "dropout" else net
 
 
@@ -127,8 +126,8 @@ def tensor_loader(size: int, count: int = COUNT, *, augmented: bool = False) -> 
     generator = torch.Generator().manual_seed(7)
     return TensorLoader(
         torch.randint(256, (count, 3, size, size), generator=generator, dtype=torch.uint8),
-        torch.randint(10, (count,), generator=generator),
-        classes=tuple("0123456789"),
+        torch.randint(CLASSES, (count,), generator=generator),
+        classes=tuple("abcdef"),
         preparation=Preparation(size, 3, mean=(0.5,) * 3, std=(0.25,) * 3),
         batch_size=BATCH_SIZE,
         shuffle=True,
@@ -138,10 +137,10 @@ def tensor_loader(size: int, count: int = COUNT, *, augmented: bool = False) -> 
 
 @functools.cache
 def _picture_files() -> tuple[tempfile.TemporaryDirectory[str], Path]:
-    """Make a folder of pictures in ten classes, once."""
+    """Make a folder of pictures, of which COUNT are for training, once."""
     keep = tempfile.TemporaryDirectory(prefix="pictures-")
     for index in range(60):
-        file = Path(keep.name, f"class{index % 10}", f"{index}.png")
+        file = Path(keep.name, f"class{index % CLASSES}", f"{index}.png")
         file.parent.mkdir(exist_ok=True)
         Image.frombytes("RGB", (64, 64), random.Random(index).randbytes(64 * 64 * 3)).save(file)
     return keep, Path(keep.name)
@@ -183,8 +182,7 @@ def train(
     Args:
         plan: what the run is.
         folder: for the checkpoints.
-        notes: "ready" is set before `fit` is called, "begun" after the first batch, "done" to the
-            number of batches done.
+        notes: "ready" is set before `fit` is called, "done" to the number of batches done.
         at: called at "step" (its number), "validation" and, with loaders of ours, "loader" (the
             how many-th time in this process that an epoch begins there).
         loader: instead of the plan's.
@@ -195,7 +193,6 @@ def train(
     def tell(event: Event) -> None:
         if event.kind == "step":
             notes["done"] = event.step
-            notes["begun"] = notes["begun"] or 1
             at("step", event.step)
 
     warnings.simplefilter("ignore")
