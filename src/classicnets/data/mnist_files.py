@@ -116,7 +116,7 @@ class MnistFiles:
     def _lacking(self, folder: Path, reason: str) -> str:
         files = [f"\n  {name}  SHA-256 {self.sha256[name]}" for name in self._missing(folder)]
         return (
-            f"{folder} lacks {len(files)} of the {len(self.sha256)} files of {self.name}; {reason}"
+            f"{folder} lacks {len(files)} of the {len(self.sha256)} files of {self.name}: {reason}."
             "\nPut these there, as they are or unpacked, or name another folder by root=:"
             + "".join(files)
         )
