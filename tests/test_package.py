@@ -18,7 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     {"cli"},
     {"runs"},
-    {"recipes", "pretrained"},
+    {"recipes", "pretrained", "run_folder"},
     {"models", "data", "training", "plots", "layer_table"},
     {"layers", "shapes", "preparation"},
     {"errors"},

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import classicnets
-from classicnets import History, runs
+from classicnets import History, run_folder, runs
 from classicnets.errors import (
     CheckpointMismatchError,
     ConfigError,
@@ -132,14 +132,14 @@ def test_runs_that_start_together_get_a_folder_each(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: runs._claim_folder(None, "net-data", {}), range(50)))
+        folders = list(pool.map(lambda _: run_folder.claim_folder(None, "net-data", {}), range(50)))
     assert len(set(folders)) == 50
 
 
 def test_of_two_runs_into_one_folder_one_is_refused(tmp_path: Path) -> None:
-    runs._claim_folder(tmp_path, "net-data", {})
+    run_folder.claim_folder(tmp_path, "net-data", {})
     with pytest.raises(StorageError, match=r"holds a run already; choose another folder"):
-        runs._claim_folder(tmp_path, "net-data", {})
+        run_folder.claim_folder(tmp_path, "net-data", {})
 
 
 def test_a_file_where_the_folder_should_be_is_told_before_training(tmp_path: Path) -> None:

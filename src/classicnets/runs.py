@@ -6,14 +6,10 @@ The folder holds `metrics.json` (settings and result), `history.csv` (a row per 
 that was stopped has `metrics.json` without a result, and its state under `checkpoints`.
 """
 
-import csv
-import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -24,18 +20,25 @@ from torch import Tensor, nn
 
 from . import __version__, plots
 from . import data as data_sets
-from .errors import ConfigError, DataError, StorageError
+from .errors import ConfigError, DataError
 from .pretrained import create_model, load, read_metrics
 from .recipes import find_recipe, list_recipes
+from .run_folder import (
+    claim_folder,
+    give_up,
+    read_history,
+    save_figure,
+    write_history,
+    write_metrics,
+)
 from .training import Evaluation, History, evaluate, fit, predict, save_weights
-from .training.safe_files import discard, storage_error, temporary_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .data import Splits
 
-__all__ = ["PICTURES", "Run", "open_run", "resume", "save_figure", "train"]
+__all__ = ["PICTURES", "Run", "open_run", "resume", "train"]
 
 PICTURES = ("curves", "confusion", "predictions")
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "scikit-learn")
@@ -173,11 +176,11 @@ def train(
         "command": None if command is None else list(command),
         "machine": _machine(),
     }
-    folder = _claim_folder(out, f"{net}-{data}", metrics)
+    folder = claim_folder(out, f"{net}-{data}", metrics)
     try:
         return _go_on(folder, model, splits, metrics, progress=progress, resume=False)
     except BaseException:
-        _give_up(folder)
+        give_up(folder)
         raise
 
 
@@ -275,22 +278,7 @@ def open_run(path: str | Path) -> Run:
             f"the run in {str(folder)!r} did not finish; go on: classicnets resume {folder}"
         )
     model = load(folder)
-    return Run(folder, model, _read_history(folder, metrics["result"]), metrics)
-
-
-def save_figure(figure: "Figure", path: str | Path) -> None:
-    """Write a figure whole or not at all, in the format of the path's ending.
-
-    Raises:
-        ConfigError: matplotlib has no such format.
-        StorageError: the file cannot be written.
-    """
-    path = Path(path)
-    form = path.suffix.removeprefix(".").lower()
-    known = figure.canvas.get_supported_filetypes()
-    if form not in known:
-        raise ConfigError(f"{path} ends in {path.suffix!r}; allowed are {', '.join(sorted(known))}")
-    _put(path, partial(figure.savefig, format=form))
+    return Run(folder, model, read_history(folder, metrics["result"]), metrics)
 
 
 def _load_data(
@@ -324,58 +312,11 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _claim_folder(out: str | Path | None, stem: str, metrics: dict[str, Any]) -> Path:
-    """Make the run's folder and put its settings there; of two runs that try, one gets it."""
-    folder = Path(out) if out is not None else _next_folder(Path("runs"), stem)
-    path = folder / "metrics.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(_as_json(metrics))
-    except FileExistsError as error:
-        if not path.exists():
-            raise storage_error(folder, 0, error) from error
-        raise StorageError(
-            f"out is {str(folder)!r}, which holds a run already; choose another folder"
-        ) from error
-    except OSError as error:
-        raise storage_error(folder, 0, error) from error
-    return folder
-
-
-def _give_up(folder: Path) -> None:
-    """Take back the folder of a run that saved nothing to go on from."""
-    checkpoints = folder / "checkpoints"
-    if any(checkpoints.glob("step_*")):
-        return
-    discard(checkpoints)
-    discard(folder / "metrics.json")
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _next_folder(parent: Path, stem: str) -> Path:
-    """Make `parent/stem-n` for the first n above those in use."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        used = [path.name.removeprefix(f"{stem}-") for path in parent.glob(f"{stem}-*")]
-        number = max((int(text) for text in used if text.isdecimal()), default=0)
-        while True:
-            number += 1
-            with suppress(FileExistsError):
-                folder = parent / f"{stem}-{number}"
-                folder.mkdir()
-                return folder
-    except OSError as error:
-        raise storage_error(parent, 0, error) from error
-
-
 def _write(run: Run, evaluation: Evaluation, test: Loader) -> None:
     """Fill the folder, the settings with the result last."""
     save_weights(run.model, run.path / "model.safetensors")
     history = run.history
-    _put(run.path / "history.csv", history.to_csv)
-    _put(run.path / "steps.csv", lambda path: _write_steps(path, history.step_losses))
+    write_history(run.path, history)
     figures = {
         "confusion": plots.confusion(evaluation.confusion, run.classes),
         "predictions": _draw_predictions(run.model, test, run.classes),
@@ -384,42 +325,7 @@ def _write(run: Run, evaluation: Evaluation, test: Loader) -> None:
         figures["curves"] = plots.curves(history)
     for kind, figure in figures.items():
         save_figure(figure, run.path / f"{kind}.png")
-    _put(run.path / "metrics.json", lambda path: path.write_text(_as_json(run.metrics), "utf-8"))
-
-
-def _put(path: Path, write: Callable[[Path], object]) -> None:
-    """Have a file written beside its place, then put it there."""
-    aside = temporary_path(path.parent)
-    try:
-        write(aside)
-        aside.replace(path)
-    except OSError as error:
-        raise storage_error(path, 0, error) from error
-    finally:
-        discard(aside)
-
-
-def _as_json(metrics: Mapping[str, Any]) -> str:
-    return json.dumps(metrics, indent=2) + "\n"
-
-
-def _write_steps(path: Path, losses: Sequence[float]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", "loss"])
-        writer.writerows(enumerate(losses, start=1))
-
-
-def _read_history(folder: Path, result: Mapping[str, Any]) -> History:
-    try:
-        history = History.from_csv(folder / "history.csv")
-        with (folder / "steps.csv").open(newline="", encoding="utf-8") as file:
-            history.step_losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the history of {str(folder)!r} cannot be read: {error}") from error
-    history.best_epoch = result["best_epoch"]
-    history.stopped = result["stopped"]
-    return history
+    write_metrics(run.path, run.metrics)
 
 
 def _draw_predictions(model: nn.Module, test: Loader, classes: Sequence[str]) -> "Figure":

@@ -133,7 +133,8 @@ def plot(
 
     The curves of its training, its confusion matrix, or the worst of its predictions.
     """
-    from ..runs import open_run, save_figure
+    from ..run_folder import save_figure
+    from ..runs import open_run
 
     path = output or run / f"{kind.value}.png"
     figure = open_run(run).draw(kind.value, root=root, download=not no_download)
