@@ -105,6 +105,8 @@ def test_cats_and_dogs_are_found_in_every_form(tmp_path, draw, names):
 
 
 def test_a_folder_without_cats_and_dogs_is_refused(tmp_path, draw):
+    with pytest.raises(DataError, match="there is no folder .*nowhere'; check the path"):
+        list_cats_and_dogs(tmp_path / "nowhere")
     with pytest.raises(DataError, match="has no cats and dogs; they come as folders Cat and Dog"):
         list_cats_and_dogs(tmp_path)
     draw(tmp_path / "cat.1.png", 1)

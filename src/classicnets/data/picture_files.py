@@ -137,11 +137,11 @@ def walk(root: Path, folder: str = "") -> Iterator[tuple[str, "os.DirEntry[str]"
     while pending:
         inside = pending.pop()
         place = root / inside
-        status = place.stat()
-        if (status.st_dev, status.st_ino) in entered:  # a link back up
-            continue
-        entered.add((status.st_dev, status.st_ino))
         with _scan(place) as entries:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in entered:  # a link back up
+                continue
+            entered.add((status.st_dev, status.st_ino))
             for entry in entries:
                 name = f"{inside}/{entry.name}" if inside else entry.name
                 if not _counts(entry.name):
