@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from .. import __version__, errors
-from . import nets, results, training
+from . import folders, nets, results, training
 from .output import printable
 
 __all__ = ["main"]
@@ -73,6 +73,10 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets plot runs/lenet5-digits-1 curves",
             "classicnets plot runs/lenet5-digits-1 predictions -o mistakes.pdf",
         ],
+    ),
+    "doctor": (
+        folders.doctor,
+        ["classicnets doctor pictures/", "classicnets doctor pictures/ --fix"],
     ),
 }
 
