@@ -31,7 +31,7 @@ def cells(full: bool) -> Sequence[tuple[Plan, str]]:
         )
     ]
     every = [(plan, cut) for plan in plans for cut in _CUTS]
-    return every if full else every[::29]
+    return every if full else every[::26]
 
 
 @row("R1", "cut at an epoch's end, in its middle, in validation; then resumed", cells)

@@ -162,7 +162,7 @@ def _kept(run: Path) -> tuple[bytes, bytes]:
     return (run / "model.safetensors").read_bytes(), (run / "steps.csv").read_bytes()
 
 
-@row("K6 K7 command", "SIGTERM, Ctrl-C to `classicnets train`, then resume", counted(2, 10))
+@row("K6 K7 command", "SIGTERM, Ctrl-C to `classicnets train`, then resume", counted(1, 10))
 def command_asked_to_end(case: int, rng: random.Random, folder: Path) -> bool:
     number, status = ((signal.SIGTERM, 143), (signal.SIGINT, 130))[case % 2]
     run = folder / "run"
@@ -182,7 +182,7 @@ def command_asked_to_end(case: int, rng: random.Random, folder: Path) -> bool:
     return True
 
 
-@row("K8", "the reader of output or errors goes away", counted(2, 10))
+@row("K8", "the reader of output or errors goes away", counted(1, 10))
 def reader_gone(case: int, rng: random.Random, folder: Path) -> bool:
     closed, status = (("output", 141), ("errors", 0))[case % 2]
     run = folder / "run"

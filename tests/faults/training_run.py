@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch._dynamo  # which the first optimizer of a process would import, in seconds
+import torch._dynamo  # this and torchvision would be imported by each child, in seconds
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import functional  # noqa: F401
 
 from classicnets.data import image_folder
 from classicnets.data.loader import TensorLoader
