@@ -18,9 +18,7 @@ IMAGES = torch.rand(300, 1, 4, 4)
 
 
 def brightness(picture):
-    if not isinstance(picture, Image.Image):
-        picture = Image.open(picture)
-    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)[None]
+    return torch.from_numpy(np.asarray(picture.convert("L"), dtype=np.float32) / 255)[None]
 
 
 def test_labels_are_the_most_probable_class(model):
@@ -44,6 +42,12 @@ def test_pictures_and_paths_go_through_the_transform(model, tmp_path):
     for given in (picture, tmp_path / "a.png", [picture, str(tmp_path / "a.png")]):
         found = predict(model, given, transform=brightness)
         assert found.probabilities[-1].equal(expected.probabilities[0])
+
+
+def test_path_that_is_no_picture_is_named(model, tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(DataError, match="a.png cannot be read"):
+        predict(model, tmp_path / "a.png", transform=brightness)
 
 
 def test_preparation_of_the_model_is_used(model):

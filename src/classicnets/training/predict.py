@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
+from ..preparation import Preparation, read_picture
 from .devices import device_of, resolve_device
 from .evaluate import evaluating
 from .random_state import random_state_kept
@@ -46,8 +47,9 @@ def predict(
         model: the net.
         images: a float tensor or array (N, C, H, W), ready for the net; a loader, of whose batches
             the labels are not looked at; a PIL image or a path; or a list of these two.
-        transform: from a PIL image or path to what the net takes, (1, C, H, W) or (C, H, W); None
-            for the preparation that came with the model, if `classicnets.load` gave it one.
+        transform: a `Preparation`, or a callable from an upright RGB image of PIL to what the net
+            takes, (1, C, H, W) or (C, H, W); None for the preparation that came with the model, if
+            `classicnets.load` gave it one.
         device: where to compute, and where the model then stays; None for where it is.
 
     Raises:
@@ -81,7 +83,8 @@ def _batches(images: Any, transform: Callable[[Any], Tensor] | None) -> Iterator
                 "or a net from classicnets.load, which brings its preparation"
             )
         for picture in images:
-            prepared = transform(picture)
+            ours = isinstance(transform, Preparation)
+            prepared = transform(picture if ours else read_picture(picture))
             yield prepared if prepared.ndim == 4 else prepared[None]
         return
     if not isinstance(images, Iterable):
