@@ -268,12 +268,17 @@ def leftovers(case: int, rng: random.Random, folder: Path) -> bool:
     return True
 
 
+def _guessed(folder: Path) -> Path:
+    return folder / f".tmp-{os.getpid()}-{'0' * 16}"
+
+
 LINKS: dict[str, Callable[[Path, Path], None]] = {
     "at the final name": lambda folder, target: (folder / "step_00000004").symlink_to(target),
     "at the lock": lambda folder, target: (folder / ".lock").symlink_to(target / "precious"),
-    "at a guessed temporary name": lambda folder, target: (
-        folder / f".tmp-{os.getpid()}-{'0' * 16}"
-    ).symlink_to(target),
+    "at a guessed temporary folder": lambda folder, target: _guessed(folder).symlink_to(target),
+    "at a guessed temporary file": lambda folder, target: _guessed(folder).symlink_to(
+        target / "precious"
+    ),
     "at the weights": lambda folder, target: (folder / "w.safetensors").symlink_to(
         target / "precious"
     ),
