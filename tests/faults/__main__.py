@@ -39,6 +39,7 @@ def main() -> int:
     arguments = parser.parse_args()
     seed = random.randrange(10**6) if arguments.seed is None else arguments.seed
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is deaf
     memory = "/dev/shm"  # noqa: S108
     tempfile.tempdir = arguments.folder or (memory if Path(memory).is_dir() else None)
