@@ -1,6 +1,6 @@
 # The commands of whoever works on the library; they run in the active environment.
 
-.PHONY: check format lint types test
+.PHONY: check format lint types test faults
 
 check: lint types test ## everything that must hold before a commit
 
@@ -17,3 +17,7 @@ types:
 
 test: ## all of it: papers, properties, layering, README, documentation
 	pytest
+
+faults: ## the full tier of the fault harness: about half an hour, one table
+	python -m tests.faults
+

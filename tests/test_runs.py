@@ -242,3 +242,24 @@ def test_the_curves_of_one_epoch_show_its_steps_again(tmp_path: Path) -> None:
 
 def test_history_csv_is_the_history(digits_run: Run) -> None:
     assert History.from_csv(digits_run.path / "history.csv").epochs == digits_run.history.epochs
+
+
+def test_a_folder_with_checkpoints_of_others_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "precious").write_text("mine")
+    with pytest.raises(StorageError, match="holds a folder 'checkpoints' already"):
+        train("lenet5", out=tmp_path, epochs=0, progress=False)
+    assert (tmp_path / "checkpoints" / "precious").read_text() == "mine"
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_another_number_of_classes_than_the_data_have_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="num_classes is 20, but digits has 10 classes"):
+        train("lenet5", net_options={"num_classes": 20}, out=tmp_path / "run", progress=False)
+
+
+def test_more_epochs_asked_of_a_resumed_run_are_remembered(copied: Path) -> None:
+    from classicnets.runs import resume
+
+    assert resume(copied, epochs=4, progress=False).metrics["fit"]["epochs"] == 4
+    assert json.loads((copied / "metrics.json").read_text("utf-8"))["fit"]["epochs"] == 4

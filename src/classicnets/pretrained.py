@@ -29,6 +29,9 @@ _KINDS = {
     "preparation": dict,
     "classes": list,
     "fit.loss": str,
+    "fit.epochs": int,
+    "seed": int,
+    "machine": dict,
     "result": dict | None,
 }
 _RESULT_KINDS = {"result.best_epoch": int | None, "result.stopped": str | None}
@@ -109,7 +112,7 @@ def _load_checkpoint(checkpoint: Checkpoint, model: nn.Module | None) -> nn.Modu
     saved = checkpoint.state["run"]
     if model is None:
         known = {model_class(name).__name__: name for name in list_models()}
-        if saved["net"] not in known:
+        if saved["net"] not in known or not isinstance(saved["net options"], dict):
             raise ConfigError(
                 f"{str(checkpoint.path)!r} holds a {saved['net']}, which is no net of this "
                 "library; give it as model="

@@ -1,7 +1,7 @@
 """How each net is trained on each data set, one row a recipe, as a paper would print it.
 
 Settings were chosen on the validation part alone. `expected` is what then came out on the test
-part: the mean over seeds 0, 1 and 2, and the lowest and highest of them.
+part: the mean over seeds 0, 1 and 2, and the lowest and highest of them; empty where not measured.
 """
 
 from collections.abc import Mapping

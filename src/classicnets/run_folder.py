@@ -29,6 +29,10 @@ def claim_folder(out: str | Path | None, stem: str, metrics: dict[str, Any]) -> 
     """Make the run's folder and put its settings there; of two runs that try, one gets it."""
     folder = Path(out) if out is not None else _next_folder(Path("runs"), stem)
     path = folder / "metrics.json"
+    if (folder / "checkpoints").exists() and not path.exists():
+        raise StorageError(
+            f"out is {str(folder)!r}, which holds a folder 'checkpoints' already; choose another"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -157,6 +157,12 @@ def train(
     splits = _load_data(data, data_options, root, download)
     options = {**recipe.net_options, **(net_options or {})}
     model = _new_model(net, options, seed)
+    num_classes = options.get("num_classes", len(splits.classes))
+    if num_classes != len(splits.classes):
+        raise ConfigError(
+            f"num_classes is {num_classes}, but {data} has {len(splits.classes)} classes; "
+            "leave the option out"
+        )
     metrics: dict[str, Any] = {
         "format": 1,
         "classicnets": __version__,
@@ -213,8 +219,12 @@ def resume(
     for name, value in (("epochs", epochs), ("device", device)):
         if value is not None:
             metrics["fit"][name] = value
+    for name in metrics["fit"]:
+        if name not in signature(fit).parameters:
+            raise DataError(f"metrics.json of {str(folder)!r} is damaged at 'fit.{name}'")
     data = metrics["data"]
     splits = _load_data(data["name"], data["options"], root or data["root"], download)
+    write_metrics(folder, {**metrics, "result": None})
     model = _new_model(metrics["net"]["name"], metrics["net"]["options"], metrics["seed"])
     return _go_on(folder, model, splits, metrics, progress=progress, resume=True)
 

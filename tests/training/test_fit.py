@@ -427,7 +427,8 @@ def labelled(labels: Tensor) -> list[tuple[Tensor, Tensor]]:
         ([], "0 batches"),
         (iter([]), "gave no batch in epoch 1"),
         (7, "loader is 7; give an iterable"),
-        ([3], r"batch 0 is a int, not a pair \(images, labels\)"),
+        ([3], r"batch 0 is no pair \(images, labels\) of tensors or arrays"),
+        ([{"images": 1, "labels": 2}], "batch 0 is no pair"),
         ([(torch.rand(3, 1, 4, 4), torch.zeros(2).long())], "3 images and 2 labels"),
         ([(torch.rand(0, 1, 4, 4), torch.zeros(0).long())], "at least one image"),
         (labelled(torch.tensor([0, 1, 4, 0])), "label 4 at index 2.*labels are 0 to 3"),
@@ -509,3 +510,90 @@ def test_progress_is_silent_where_nobody_looks(capsys):
     fit(small_net(), batches(16, 16), epochs=1)
     output = capsys.readouterr()
     assert output.out == output.err == ""
+
+
+def test_a_signal_after_the_last_batch_is_not_swallowed():
+    def interrupt(event):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    history = quiet(small_net(), batches(16, 16), epochs=1, callbacks=[interrupt])
+    assert history.interrupted
+    assert history.stopped == "SIGTERM"
+    assert len(history.epochs) == 1
+
+
+def test_a_step_callback_stops_only_between_updates():
+    model = small_net()
+    before = weights(model)
+    stop = each_step(lambda event: event.step >= 1)
+    history = quiet(model, batches(96, 16), epochs=1, accumulate=3, callbacks=[stop])
+    assert len(history.step_losses) == 3
+    assert not weights(model).equal(before)
+
+
+def test_a_later_epoch_beats_a_validation_loss_that_is_nan():
+    calls = []
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        value = nn.functional.mse_loss(outputs, labels)
+        if not outputs.requires_grad:
+            calls.append(None)
+            return value * math.nan if len(calls) == 1 else value
+        return value
+
+    loader = [(torch.rand(8, 1, 4, 4), torch.rand(8, 4))]
+    history = quiet(small_net(), loader, val_loader=loader, epochs=3, loss=loss)
+    assert history.best_epoch != 1
+
+
+def test_weights_that_are_not_finite_before_training_are_named():
+    model = small_net()
+    with torch.no_grad():
+        model[1].bias.fill_(math.nan)
+    with pytest.raises(ConfigError, match="weight '1.bias' is NaN or infinite before the first"):
+        quiet(model, batches(16, 16))
+
+
+def test_an_infinite_buffer_does_not_keep_a_net_from_training():
+    model = small_net()
+    model.register_buffer("mask", torch.full((2,), -math.inf))
+    assert len(quiet(model, batches(16, 16), epochs=1).epochs) == 1
+
+
+def test_an_optimizer_used_again_begins_at_its_own_rate():
+    model = small_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        quiet(model, batches(64, 16), optimizer=optimizer, schedule="onecycle", epochs=2)
+        assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_double_images_of_a_foreign_loader_become_the_nets_type():
+    images, labels = pictures(16)
+    loader = [(images.double().numpy(), labels.numpy())]
+    model = small_net()
+    assert len(quiet(model, loader, epochs=1).epochs) == 1
+    assert evaluate(model, loader).count == 16
+
+
+def test_a_compiled_model_is_saved_as_what_it_wraps(tmp_path):
+    model = small_net()
+    compiled = torch.compile(model, backend="eager")
+    quiet(compiled, batches(16, 16), epochs=1, checkpoint_dir=tmp_path)
+    quiet(model, batches(16, 16), epochs=2, checkpoint_dir=tmp_path, resume=True)
+
+
+def test_a_loss_that_is_no_single_number_is_refused():
+    for loss in (nn.CrossEntropyLoss(reduction="none"), lambda outputs, labels: 1.0):
+        with pytest.raises(ConfigError, match="the loss must return one number"):
+            quiet(small_net(), batches(16, 16), loss=loss)
+    with pytest.raises(ConfigError, match="loss is <class"):
+        quiet(small_net(), batches(16, 16), loss=nn.CrossEntropyLoss)
+
+
+def test_validation_leaves_a_generator_it_shares_with_training_alone():
+    generator = torch.Generator().manual_seed(0)
+    val = DataLoader(TensorDataset(*pictures(32)), 16, shuffle=True, generator=generator)
+    before = generator.get_state()
+    evaluate(small_net(), val)
+    assert generator.get_state().equal(before)

@@ -251,7 +251,7 @@ CHANGES = {
     "augment": ({"loader": {"augment": True}}, "'augment': None.* there"),
     "count": ({"loader": {"count": 56}}, "batches: 6 there, 7 here"),
     "seed": ({"seed": 2}, "seed: 1 there, 2 here"),
-    "lr": ({"lr": 0.5}, "lr: None there, 0.5 here"),
+    "lr": ({"lr": 0.5}, "'lr': 0.001.* there, .*'lr': 0.5.* here"),
     "optimizer": ({"optimizer": "sgd"}, "optimizer: 'Adam' there, 'SGD' here"),
     "schedule": ({"schedule": "cosine"}, "schedule: None there, 'cosine' here"),
     "precision": ({"precision": "bf16"}, "precision: 'float32' there, 'bf16' here"),

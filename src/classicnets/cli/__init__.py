@@ -88,6 +88,7 @@ _STATUS: dict[type[BaseException], int] = {
     errors.WorkerDiedError: 8,
     errors.RankFailedError: 8,
     errors.ClassicNetsError: 3,
+    OSError: 5,
 }
 
 

@@ -114,7 +114,8 @@ def summary(
         table = summarize(model, shape)
     except ConfigError as error:
         message, _, layers = str(error).partition("\n")
-        typer.echo(layers.strip("\n"))  # as far as it went
+        if not as_json:
+            typer.echo(layers.strip("\n"))  # as far as it went
         raise ConfigError(message) from error
     if as_json:
         print_json(table.to_dict())

@@ -1,6 +1,7 @@
 """One face for every loader: ours, a torch DataLoader, a list of batches."""
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ class Batches:
     Args:
         loader: an iterable of (images, labels).
         device: where the batches are wanted.
+        dtype: the type that images of floats are made; None leaves them.
 
     Attributes:
         exact: whether the loader is one of ours.
@@ -33,7 +35,10 @@ class Batches:
         DataError: the loader is not an iterable of (images, labels), or is empty.
     """
 
-    def __init__(self, loader: Iterable[Any], device: torch.device) -> None:
+    def __init__(
+        self, loader: Iterable[Any], device: torch.device, dtype: torch.dtype | None = None
+    ) -> None:
+        self._dtype = dtype
         self.exact = hasattr(loader, "set_epoch") and hasattr(loader, "iterate")
         if not isinstance(loader, Iterable):
             raise DataError(
@@ -42,7 +47,7 @@ class Batches:
             )
         self.loader: Any = loader.to(device) if hasattr(loader, "to") else loader
         self.device = device
-        self.count: int | None = len(loader) if isinstance(loader, Sized) else None
+        self.count = _length(loader)
         self.num_classes: int | None = None
         self._at_start: dict[str, Any] | None = None  # random state before the epoch's first draw
         self._exhausted = False
@@ -107,6 +112,17 @@ class Batches:
         """Let the next epoch begin as the saved one did, and go on as it did."""
         self._replay = state
 
+    @contextmanager
+    def generator_kept(self) -> Iterator[None]:
+        """Leave the generator of a foreign loader after the block as it was before it."""
+        generator = getattr(self.loader, "generator", None)
+        state = generator.get_state() if isinstance(generator, torch.Generator) else None
+        try:
+            yield
+        finally:
+            if state is not None:
+                self.loader.generator.set_state(state)
+
     def _random(self) -> dict[str, Any]:
         generator = getattr(self.loader, "generator", None)
         own = generator.get_state() if isinstance(generator, torch.Generator) else None
@@ -118,14 +134,17 @@ class Batches:
             self.loader.generator.set_state(state["generator"])
 
     def _checked(self, index: int, batch: Any) -> Batch:
+        if isinstance(batch, Mapping):
+            batch = None
         try:
-            images, labels = batch
+            images, labels = map(torch.as_tensor, batch)
             counts = len(images), len(labels)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise DataError(
-                f"batch {index} is a {type(batch).__name__}, not a pair (images, labels)"
+                f"batch {index} is no pair (images, labels) of tensors or arrays: {error}"
             ) from error
-        images, labels = torch.as_tensor(images), torch.as_tensor(labels)
+        if images.is_floating_point() and self._dtype is not None:
+            images = images.to(self._dtype)
         if counts[0] != counts[1] or counts[0] == 0:
             raise DataError(
                 f"batch {index} has {counts[0]} images and {counts[1]} labels; "
@@ -139,6 +158,13 @@ class Batches:
             images.to(self.device, non_blocking=True),
             labels.to(self.device, non_blocking=True),
         )
+
+
+def _length(loader: Iterable[Any]) -> int | None:
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except TypeError:  # a DataLoader has __len__ even where its data set has none
+        return None
 
 
 def check_labels(labels: Tensor, num_classes: int, where: str) -> None:

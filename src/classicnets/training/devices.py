@@ -36,6 +36,11 @@ def device_of(module: torch.nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def dtype_of(module: torch.nn.Module) -> torch.dtype | None:
+    """Return the type of a module's first floating parameter, None when it has none."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
+
+
 def _existing_devices() -> list[str]:
     devices = ["cpu"]
     if torch.cuda.is_available():

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError, DataError
 from .batches import Batches, check_labels
-from .devices import device_of, resolve_device
+from .devices import device_of, dtype_of, resolve_device
 from .losses import Loss, resolve_loss
 from .progress import Progress
 from .random_state import random_state_kept
@@ -129,7 +129,7 @@ def evaluate(
     """
     place = device_of(model) if device is None else resolve_device(device)
     model.to(place)
-    batches = Batches(loader, place)
+    batches = Batches(loader, place, dtype_of(model))
     with Progress(progress) as bar:
         bar.start("evaluate", batches.count)
         scored = score(model, batches, resolve_loss(loss), bar=bar)
@@ -165,6 +165,7 @@ def score(
     num_classes = 0
     with (
         random_state_kept(batches.device),
+        batches.generator_kept(),
         evaluating(model),
         torch.inference_mode(),
         autocast or nullcontext(),
@@ -172,8 +173,8 @@ def score(
         for done, (images, labels) in enumerate(batches.epoch(0), start=1):
             outputs = model(images)
             if not num_classes:
-                num_classes = outputs.shape[1] if outputs.ndim == 2 else 1
                 check_classes(batches, outputs, labels, loss)
+                num_classes = outputs.shape[1] if outputs.ndim == 2 else 1
             tally.add(loss(outputs, labels), outputs, labels)
             if are_classes(outputs, labels):
                 all_labels.append(labels)

@@ -12,7 +12,7 @@ import torch
 from ..errors import ConfigError, OutOfMemoryError
 from .batches import Batches
 from .checkpoints import CheckpointStore
-from .devices import resolve_device
+from .devices import dtype_of, resolve_device
 from .evaluate import check_classes
 from .events import Callback
 from .history import History
@@ -23,7 +23,7 @@ from .optimizers import OptimizerChoice, build_optimizer
 from .progress import Progress
 from .random_state import random_state_kept
 from .resume import refuse_used, restore, run_identity, save
-from .schedules import ScheduleChoice, build_schedule
+from .schedules import RateCurve, ScheduleChoice, build_schedule
 from .step import Step
 
 
@@ -53,8 +53,9 @@ def fit(
 
     With a validation loader the model ends with the weights of its best epoch: the highest
     accuracy, ties by the lower loss. A loss that is not finite ends the run before it spoils the
-    weights. The first Ctrl-C or SIGTERM ends it well, after the batch; the second at once. The
-    model stays on its device and gets back the mode it had.
+    weights. The first Ctrl-C or SIGTERM ends it well, after the batch; the second at once. All
+    modules are put in training mode for it and get back the mode they had; the model stays on its
+    device.
 
     Args:
         model: any module that gives outputs (N, num_classes) for images (N, C, H, W).
@@ -107,19 +108,22 @@ def fit(
         raise ConfigError("resume and checkpoint_every need a checkpoint_dir; name the folder")
     place = resolve_device(device)
     loss_function = resolve_loss(loss)
-    train = Batches(loader, place)
-    val = None if val_loader is None else Batches(val_loader, place)
+    train = Batches(loader, place, dtype_of(model))
+    val = None if val_loader is None else Batches(val_loader, place, dtype_of(model))
     model.to(place)
+    if isinstance(loss_function, torch.nn.Module):
+        loss_function.to(place)
+    inner: torch.nn.Module = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     chosen = build_optimizer(optimizer, model, lr)
     updates = None if train.count is None else epochs * math.ceil(train.count / accumulate)
     stepped, by_batch = build_schedule(schedule, chosen, updates)
     identity = run_identity(
-        model,
+        inner,
         train,
         {
             "seed": seed,
             "optimizer": type(chosen).__name__,
-            "lr": lr,
+            "optimizer settings": chosen.defaults,
             "schedule": schedule,
             "loss": loss,
             "precision": precision,
@@ -145,8 +149,10 @@ def fit(
         if seed is not None:
             stack.enter_context(random_state_kept(place))
             torch.manual_seed(seed)
+        if isinstance(stepped, RateCurve):
+            stack.callback(stepped.restore)
         loop = Loop(
-            model,
+            inner,
             step,
             chosen,
             train,
@@ -192,12 +198,17 @@ def _check_numbers(
         "checkpoint_every": checkpoint_every,
     }
     for name, value in whole.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (not _is_whole(value) or value < 1):
             raise ConfigError(f"{name} is {value!r}; it must be a whole number from 1 up")
-    if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**63):
+    if seed is not None and (not _is_whole(seed) or not 0 <= seed < 2**63):
         raise ConfigError(f"seed is {seed!r}; it must be a whole number from 0 to 2**63 - 1")
     if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise ConfigError(f"clip_norm is {clip_norm!r}; it must be a number above 0")
+
+
+def _is_whole(value: object) -> bool:
+    """Return whether a value is a whole number of Python or numpy."""
+    return hasattr(value, "__index__") and not isinstance(value, bool)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

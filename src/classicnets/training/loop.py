@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ..errors import DivergedError
+from ..errors import ConfigError, DivergedError
 from .batches import Batches
 from .evaluate import score
 from .events import Callback, Event, wants_steps
@@ -35,12 +35,12 @@ class Best:
     epoch: int
     accuracy: float | None
     loss: float
-    weights: dict[str, Tensor]
+    weights: dict[str, Any]
 
     def beaten_by(self, accuracy: float | None, loss: float) -> bool:
         """Return whether another epoch's figures are better."""
         mine, others = self.accuracy or 0.0, accuracy or 0.0
-        return others > mine or (others == mine and loss < self.loss)
+        return others > mine or (others == mine and _worst_if_nan(loss) < _worst_if_nan(self.loss))
 
 
 class Loop:
@@ -100,7 +100,8 @@ class Loop:
         self._save_every = save_every
         self._interruption = interruption
         self._bar = bar
-        self._kept: dict[str, Tensor] = {}
+        self._finite_at_start: set[str] = set()
+        self._kept: dict[str, Any] = {}
         self._kept_at = 0
         self._warned = False
 
@@ -108,12 +109,15 @@ class Loop:
         """Train until `epochs` epochs are done or something ends the run early."""
         former_modes = [(module, module.training) for module in self.model.modules()]
         try:
+            self._check_start()
             self._keep()
             while self.epoch < epochs and self.history.stopped is None:
                 if self._early_stopping is not None and self.stale >= self._early_stopping:
                     self.history.stopped = "early stopping"
                 else:
                     self._one_epoch(epochs)
+            if self._interruption.received is not None and self.history.stopped is None:
+                self._mark_interrupted()
         except NonFiniteError as error:
             raise self._diverged(error) from None
         finally:
@@ -159,14 +163,17 @@ class Loop:
         batches = self.train.epoch(self.epoch, self.batch)
         began, before = time.perf_counter(), self.seconds
         seen_before = self.tally.count
+        ended = False
         while True:
             try:
                 images, labels = next(batches)
             except StopIteration:
+                ended = True
                 break
             except Exception:
                 self._read()
-                self.save(False)
+                if not self.step.waiting:
+                    self.save(False)
                 raise
             loss, outputs = self.step(images, labels)
             self.batch += 1
@@ -178,14 +185,16 @@ class Loop:
                 self.rate = self._rate()
                 if self._between_updates():
                     break
-            if self._step_callbacks and self._tell_step(loss):
-                break
+            if self._step_callbacks:
+                self._tell(self._step_callbacks, self._event("step", loss.item()))
+                if self.history.stopped is not None and not self.step.waiting:
+                    break
             if self._bar.due():
                 self._read()
                 seen = self.tally.count - seen_before
                 self._bar.show(self.batch, seen, self.tally.loss, self.tally.accuracy)
         self._read()
-        if self.history.stopped is None and self.step.finish_epoch():
+        if ended and self.step.finish_epoch():
             self.rate = self._rate()
             self._step_schedule_by_batch()
         self.seconds = before + time.perf_counter() - began
@@ -202,10 +211,6 @@ class Loop:
             self.save(False)
         return False
 
-    def _tell_step(self, loss: Tensor) -> bool:
-        self._tell(self._step_callbacks, self._event("step", loss.item()))
-        return self.history.stopped is not None
-
     def _tell(self, callbacks: Sequence[Callback], event: Event) -> None:
         answers = [callback(event) for callback in callbacks]
         if True in answers:
@@ -220,11 +225,14 @@ class Loop:
         if self._interruption.received is None and self.history.stopped is None:
             return False
         if self._interruption.received is not None:
-            self.history.stopped = self._interruption.received
-            self.history.interrupted = True
+            self._mark_interrupted()
         self._check_weights()
         self.save(False)
         return True
+
+    def _mark_interrupted(self) -> None:
+        self.history.stopped = self._interruption.received
+        self.history.interrupted = True
 
     def _validate(self) -> Tally | None:
         if self._val is None:
@@ -276,22 +284,38 @@ class Loop:
         if self.train.device.type != "cpu":
             self._keep()
 
+    def _spoilt(self) -> bool:
+        """Return whether something that was finite before training is so no more."""
+        return not self._finite_at_start <= _finite_names(self.model.state_dict())
+
     def _check_weights(self) -> None:
-        if not _finite(self.model.state_dict()):
-            raise NonFiniteError("a weight is not finite after the last update")
+        if self._spoilt():
+            raise NonFiniteError("a weight is not finite after the update", after_update=True)
+
+    def _check_start(self) -> None:
+        self._finite_at_start = _finite_names(self.model.state_dict())
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise ConfigError(
+                    f"the weight {name!r} is NaN or infinite before the first step; "
+                    "initialise the model, or load other weights"
+                )
 
     def _keep(self) -> None:
         """Copy the weights, known to be finite, for the best epoch or a step that goes wrong."""
         self._check_weights()
-        self._kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self._kept = {
+            name: value.clone() if isinstance(value, Tensor) else value
+            for name, value in self.model.state_dict().items()
+        }
         self._kept_at = self.steps
 
     def _diverged(self, reason: NonFiniteError) -> DivergedError:
         with suppress(NonFiniteError):
             self._read()
-        step = len(self.history.step_losses) + 1
+        step = len(self.history.step_losses) + (0 if reason.after_update else 1)
         finite = f"{self.history.step_losses[-1]:.6g}" if self.history.step_losses else "none"
-        if _finite(self.model.state_dict()):
+        if not self._spoilt():
             weights = "the weights are those before that step"
         else:
             self.model.load_state_dict(self._kept)
@@ -373,7 +397,14 @@ class Loop:
         self.stale, self._warned = state["stale"], state["warned"]
 
 
-def _finite(state: dict[str, Tensor]) -> bool:
-    return all(
-        bool(value.isfinite().all()) for value in state.values() if value.is_floating_point()
-    )
+def _worst_if_nan(loss: float) -> float:
+    return math.inf if math.isnan(loss) else loss
+
+
+def _finite_names(state: dict[str, Any]) -> set[str]:
+    """Return the names of the floating tensors without NaN or infinity."""
+    return {
+        name
+        for name, value in state.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isfinite().all())
+    }

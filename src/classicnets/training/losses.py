@@ -57,6 +57,6 @@ def resolve_loss(loss: str | Loss | None) -> Loss:
                 "or a callable of (outputs, labels)"
             )
         return _LOSSES[loss]
-    if not callable(loss):
+    if not callable(loss) or isinstance(loss, type):
         raise ConfigError(f"loss is {loss!r}; give a name or a callable of (outputs, labels)")
     return loss

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, DataError
 from ..preparation import Preparation, read_picture
-from .devices import device_of, resolve_device
+from .devices import device_of, dtype_of, resolve_device
 from .evaluate import evaluating
 from .random_state import random_state_kept
 
@@ -61,11 +61,22 @@ def predict(
     model.to(place)
     transform = transform or getattr(model, "preparation", None)
     with random_state_kept(place), evaluating(model), torch.inference_mode():
-        outputs = [model(batch.to(place)).float().cpu() for batch in _batches(images, transform)]
+        outputs = [_answer(model, batch, place) for batch in _batches(images, transform)]
     if not sum(map(len, outputs)):
         raise DataError("images is empty; give at least one picture")
     logits = torch.cat(outputs)
     return Prediction(labels=logits.argmax(1), probabilities=logits.softmax(1))
+
+
+def _answer(model: torch.nn.Module, batch: Any, place: torch.device) -> Tensor:
+    try:
+        images = torch.as_tensor(batch).to(place)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"a batch is a {type(batch).__name__}, not a tensor of images") from error
+    outputs = model(images.to(dtype_of(model)) if images.is_floating_point() else images)
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2:
+        raise ConfigError("the model must return one tensor of outputs (N, num_classes)")
+    return outputs.float().cpu()
 
 
 def _batches(images: Any, transform: Callable[[Any], Tensor] | None) -> Iterator[Tensor]:
@@ -92,6 +103,8 @@ def _batches(images: Any, transform: Callable[[Any], Tensor] | None) -> Iterator
             f"images is a {type(images).__name__}; give a tensor or array (N, C, H, W), a loader, "
             "a PIL image, a path, or a list of images or paths"
         )
+    if hasattr(images, "set_epoch"):
+        images.set_epoch(0)  # the order of a loader of ours is then the same each time
     for batch in images:
         yield batch[0] if isinstance(batch, list | tuple) else batch
 

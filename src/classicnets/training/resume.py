@@ -26,6 +26,7 @@ def run_identity(model: torch.nn.Module, train: Batches, options: dict[str, Any]
         "net": type(model).__name__,
         "net options": _json(getattr(model, "options", None)),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "batch_size": getattr(loader, "batch_size", None),
         "batches": train.count,
         "classes": _json(getattr(loader, "classes", None)),

@@ -84,6 +84,11 @@ class RateCurve:
         self._steps_done += 1
         self._set_rates()
 
+    def restore(self) -> None:
+        """Put the rates back to the curve's height of 1, so that a later run begins there."""
+        for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
+            group["lr"] = peak
+
     def _set_rates(self) -> None:
         factor = self._curve(min(1.0, self._steps_done / self._total_steps))
         for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):

@@ -18,6 +18,10 @@ _PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 class NonFiniteError(ArithmeticError):
     """A loss or a run of gradients that is not finite; `fit` turns it into a DivergedError."""
 
+    def __init__(self, message: str, *, after_update: bool = False) -> None:
+        super().__init__(message)
+        self.after_update = after_update
+
 
 class Step:
     """Learns from one batch at a time.
@@ -80,6 +84,11 @@ class Step:
                 self._check(outputs, labels)
                 self._check = None
             loss = self._loss(outputs, labels)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            raise ConfigError(
+                "the loss must return one number, the mean over the batch, as a tensor; "
+                "a torch loss does with reduction='mean'"
+            )
         if self._looks_at_once and not math.isfinite(loss.item()):
             raise NonFiniteError(f"the loss is {loss.item()}")
         part = loss / self._accumulate if self._accumulate > 1 else loss
