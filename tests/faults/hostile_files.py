@@ -256,6 +256,7 @@ def archives(state: dict[str, torch.Tensor]) -> dict[str, bytes]:
         "100,000 dimensions": _archive(_tensor_pickle((1,) * 100_000, (1,) * 100_000)),
         "100,000 members": _sharing(100_000, 0),
         "60,000 members": _sharing(60_000, 0),
+        "500,000 members": _sharing(500_000, 0),
         "members that share their bytes": _sharing(10_000, 1_000_000),
         "a pickle of 50 MB": _archive(_raw(b"\x88" * 50_000_000)),
         "600,000 operations": _archive(_raw(b"\x88" * 599_000)),
