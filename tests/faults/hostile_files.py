@@ -218,15 +218,18 @@ def _nested_key() -> bytes:
 
 
 def _sharing(count: int, size: int) -> bytes:
-    """Return an archive whose members are all the bytes of the first, by the directory's word."""
-    data = stored({"w/data/000000": bytes(size)})
-    end = data.rindex(b"PK\5\6")
-    start = data.index(b"PK\1\2")
-    entry = data[start:end]
-    entries = b"".join(entry.replace(b"000000", b"%06d" % number) for number in range(count))
-    total = min(count, 2**16 - 1)
-    tail = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, total, total, len(entries), start, 0)
-    return data[:start] + entries + tail
+    """Return an honest archive with members more, all of the same bytes, by the directory's word."""
+    honest = _archive(_tensor_pickle((4,), (1,)))
+    start, end = honest.index(b"PK\1\2"), honest.rindex(b"PK\5\6")
+    with_one = stored({"w/data/000000": bytes(size)})
+    shared, entry = with_one.index(b"PK\1\2"), with_one[with_one.index(b"PK\1\2") : -22]
+    entry = entry[:42] + struct.pack("<I", start) + entry[46:]
+    more = b"".join(entry.replace(b"000000", b"%06d" % n) for n in range(10, 10 + count))
+    directory = honest[start:end] + more
+    total = min(count + 3, 2**16 - 1)
+    place = start + shared
+    tail = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, total, total, len(directory), place, 0)
+    return honest[:start] + with_one[:shared] + directory + tail
 
 
 def archives(state: dict[str, torch.Tensor]) -> dict[str, bytes]:

@@ -46,7 +46,7 @@ def killed_on_and_on(
     return died
 
 
-@row("K1", "fit killed at random moments, resumed, killed again", counted(2, 26), fires=0.9)
+@row("K1", "fit killed at random moments, resumed, killed again", counted(2, 34), fires=0.9)
 def killed_at_random(case: int, rng: random.Random, folder: Path) -> tuple[int, int]:
     plan = _PLANS[case % len(_PLANS)]
     interval = reference(plan).seconds / (EPOCHS * BATCHES / (plan.every or BATCHES))
@@ -62,7 +62,7 @@ def killed_at_random(case: int, rng: random.Random, folder: Path) -> tuple[int, 
     return min(_KILLS, len(died) + 1), len(died)
 
 
-@row("K1 aimed", "fit killed inside the writing of a checkpoint", counted(2, 26), fires=0.75)
+@row("K1 aimed", "fit killed inside the writing of a checkpoint", counted(2, 28), fires=0.75)
 def killed_inside_a_write(case: int, rng: random.Random, folder: Path) -> tuple[int, int]:
     plan = _PLANS[case % len(_PLANS)]
 
