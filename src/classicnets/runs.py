@@ -32,6 +32,7 @@ from .run_folder import (
     write_metrics,
 )
 from .training import Evaluation, History, evaluate, fit, predict, save_weights
+from .training.ranks import find_ranks, on_every_rank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,6 +99,7 @@ class Run:
         return _draw_predictions(self.model, test, self.classes)
 
 
+@on_every_rank
 def train(
     net: str,
     *,
@@ -117,6 +119,7 @@ def train(
     """Train a net by its recipe, test it, and keep everything in a new folder.
 
     The state is saved after each epoch. A signal ends the training early; `resume` goes on with it.
+    Under torchrun all ranks train, and rank 0 keeps the run.
 
     Args:
         net: name of the net, as in `list_models`.
@@ -154,7 +157,8 @@ def train(
         "batch_size": recipe.batch_size if batch_size is None else batch_size,
         "seed": seed,
     }
-    splits = _load_data(data, data_options, root, download)
+    ranks = find_ranks()
+    splits = ranks.in_turn(lambda: _load_data(data, data_options, root, download))
     options = {**recipe.net_options, **(net_options or {})}
     model = _new_model(net, options, seed)
     num_classes = options.get("num_classes", len(splits.classes))
@@ -182,14 +186,16 @@ def train(
         "command": None if command is None else list(command),
         "machine": _machine(),
     }
-    folder = claim_folder(out, f"{net}-{data}", metrics)
+    folder = ranks.first(lambda: claim_folder(out, f"{net}-{data}", metrics))
     try:
         return _go_on(folder, model, splits, metrics, progress=progress, resume=False)
     except BaseException:
-        give_up(folder)
+        if ranks.rank == 0:
+            give_up(folder)
         raise
 
 
+@on_every_rank
 def resume(
     path: str | Path,
     *,
@@ -214,8 +220,8 @@ def resume(
         CheckpointMismatchError: the checkpoints are of another run.
         StorageError: the folder cannot be written, or another process is at work there.
     """
-    folder = Path(path)
-    metrics = read_metrics(folder)
+    folder, ranks = Path(path), find_ranks()
+    metrics = ranks.first(lambda: read_metrics(folder))
     for name, value in (("epochs", epochs), ("device", device)):
         if value is not None:
             metrics["fit"][name] = value
@@ -223,8 +229,10 @@ def resume(
         if name not in signature(fit).parameters:
             raise DataError(f"metrics.json of {str(folder)!r} is damaged at 'fit.{name}'")
     data = metrics["data"]
-    splits = _load_data(data["name"], data["options"], root or data["root"], download)
-    write_metrics(folder, {**metrics, "result": None})
+    splits = ranks.in_turn(
+        lambda: _load_data(data["name"], data["options"], root or data["root"], download)
+    )
+    ranks.first(lambda: write_metrics(folder, {**metrics, "result": None}))
     model = _new_model(metrics["net"]["name"], metrics["net"]["options"], metrics["seed"])
     return _go_on(folder, model, splits, metrics, progress=progress, resume=True)
 
@@ -266,7 +274,7 @@ def _go_on(
     }
     metrics["machine"]["device"] = str(next(model.parameters()).device)
     run = Run(folder, model, history, metrics)
-    _write(run, evaluation, splits.test)
+    find_ranks().first(lambda: _write(run, evaluation, splits.test))
     return run
 
 

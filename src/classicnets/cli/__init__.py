@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -93,14 +95,25 @@ _STATUS: dict[type[BaseException], int] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; an error is one line on standard error."""
+    """Run one command and return its exit status; an error is one line on standard error.
+
+    Of the processes that torchrun starts the first speaks for all.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"] or ["--help"]
+    with ExitStack() as stack:
+        if _is_spoken_for():
+            nothing = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(nothing))
+        return _run(words, debug="--debug" in given)
+
+
+def _run(words: list[str], *, debug: bool) -> int:
     try:
         result = get_command(_build()).main(words, "classicnets", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        if "--debug" in given:
+        if debug:
             traceback.print_exc()
         return _explain(error)
     return result if isinstance(result, int) else 0
@@ -112,7 +125,7 @@ def _build() -> typer.Typer:
         epilog=_lines(
             "Exit status:",
             "0 done, 1 a bug, 2 wrong usage, 3 data or configuration, 4 weights,",
-            "5 storage, 6 download, 7 training diverged, 8 a worker died,",
+            "5 storage, 6 download, 7 training diverged, 8 a worker or rank died,",
             "130 and 143 interrupted, 141 output closed",
         ),
         rich_markup_mode=None,
@@ -168,6 +181,13 @@ def _explain(error: BaseException) -> int:
     )
 
 
+def _is_spoken_for() -> bool:
+    """Whether another process of torchrun prints what this one would."""
+    return os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1"
+
+
 def _fail(message: str, status: int) -> int:
+    if _is_spoken_for() and status != _STATUS[errors.RankFailedError]:
+        return status
     typer.echo(f"classicnets: error: {printable(' '.join(message.split()))}", err=True)
     return status

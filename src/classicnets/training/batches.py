@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from .distributed import parts, shard
 from .random_state import random_state, set_random_state
+from .ranks import Ranks
 from .workers import watched
 
 Batch = tuple[Tensor, Tensor]
@@ -24,6 +26,7 @@ class Batches:
         loader: an iterable of (images, labels).
         device: where the batches are wanted.
         dtype: the type that images of floats are made; None leaves them.
+        ranks: those that share the batches; None for this process alone.
 
     Attributes:
         exact: whether the loader is one of ours.
@@ -36,9 +39,14 @@ class Batches:
     """
 
     def __init__(
-        self, loader: Iterable[Any], device: torch.device, dtype: torch.dtype | None = None
+        self,
+        loader: Iterable[Any],
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self._dtype = dtype
+        self.ranks = ranks or Ranks()
         self.exact = hasattr(loader, "set_epoch") and hasattr(loader, "iterate")
         if not isinstance(loader, Iterable):
             raise DataError(
@@ -46,6 +54,7 @@ class Batches:
                 "data.mnist().train or a torch DataLoader"
             )
         self.loader: Any = loader.to(device) if hasattr(loader, "to") else loader
+        self.loader, self._sharded = shard(self.ranks, self.loader)
         self.device = device
         self.count = _length(loader)
         self.num_classes: int | None = None
@@ -65,6 +74,10 @@ class Batches:
                 or the loader gave nothing.
             WorkerDiedError: a worker process of a DataLoader was killed or hung.
         """
+        batches = self._whole(number, start)
+        return parts(self.ranks, batches, number, start, cut=not self._sharded)
+
+    def _whole(self, number: int, start: int) -> Iterator[Batch]:
         if self.exact:
             self.loader.set_epoch(number)
             return iter(self.loader.iterate(start=start))
@@ -169,7 +182,7 @@ def _length(loader: Iterable[Any]) -> int | None:
 
 def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
     """Raise unless class numbers lie in 0..num_classes-1; other targets are not looked at."""
-    if labels.ndim != 1 or labels.is_floating_point():
+    if labels.ndim != 1 or labels.is_floating_point() or not len(labels):
         return
     low, high = (int(bound) for bound in labels.aminmax())
     if low < 0 or high >= num_classes:

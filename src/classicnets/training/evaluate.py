@@ -14,10 +14,12 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError, DataError
 from .batches import Batches, check_labels
-from .devices import device_of, dtype_of, resolve_device
+from .devices import device_of, dtype_of
+from .distributed import in_order, total, unwrapped
 from .losses import Loss, resolve_loss
 from .progress import Progress
 from .random_state import random_state_kept
+from .ranks import find_ranks, on_every_rank
 from .tally import Tally, are_classes
 
 
@@ -106,6 +108,7 @@ def wilson_interval(right: int, count: int, z: float = 1.959963984540054) -> tup
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
+@on_every_rank
 def evaluate(
     model: torch.nn.Module,
     loader: Iterable[Any],
@@ -127,10 +130,11 @@ def evaluate(
         DataError: the loader is empty, or a label lies outside the classes.
         DeviceError: the device does not exist.
     """
-    place = device_of(model) if device is None else resolve_device(device)
+    ranks, model = find_ranks(), unwrapped(model)
+    place = device_of(model) if device is None else ranks.device(device)
     model.to(place)
-    batches = Batches(loader, place, dtype_of(model))
-    with Progress(progress) as bar:
+    batches = Batches(loader, place, dtype_of(model), ranks)
+    with Progress(progress and ranks.rank == 0) as bar:
         bar.start("evaluate", batches.count)
         scored = score(model, batches, resolve_loss(loss), bar=bar)
     tally, labels, predictions, num_classes = scored
@@ -171,28 +175,34 @@ def score(
         autocast or nullcontext(),
     ):
         for done, (images, labels) in enumerate(batches.epoch(0), start=1):
-            outputs = model(images)
-            if not num_classes:
-                check_classes(batches, outputs, labels, loss)
-                num_classes = outputs.shape[1] if outputs.ndim == 2 else 1
-            tally.add(loss(outputs, labels), outputs, labels)
-            if are_classes(outputs, labels):
+            if not len(labels):  # the part of a rank may be empty
                 all_labels.append(labels)
-                all_predictions.append(outputs.argmax(1))
+                all_predictions.append(labels)
+            else:
+                outputs = model(images)
+                if not num_classes:
+                    check_classes(batches, outputs, labels, loss)
+                    num_classes = outputs.shape[1] if outputs.ndim == 2 else 1
+                tally.add(loss(outputs, labels), outputs, labels)
+                if are_classes(outputs, labels):
+                    all_labels.append(labels)
+                    all_predictions.append(outputs.argmax(1))
             if bar and bar.due():
                 tally.read()
                 bar.show(done, tally.count, tally.loss, tally.accuracy)
             if stop():
                 break
     tally.read()
+    tally = total(batches.ranks, tally)
     if not tally.count:
         raise DataError("the loader gave no images; there is nothing to evaluate")
-    empty = torch.empty(0, dtype=torch.int64)
+    if tally.correct is None:
+        all_labels, all_predictions = [], []
     return (
         tally,
-        torch.cat(all_labels).cpu() if all_labels else empty,
-        torch.cat(all_predictions).cpu() if all_predictions else empty,
-        num_classes,
+        in_order(batches.ranks, all_labels),
+        in_order(batches.ranks, all_predictions),
+        max(batches.ranks.gather(num_classes)),
     )
 
 

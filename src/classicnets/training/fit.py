@@ -3,16 +3,25 @@
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import ConfigError, OutOfMemoryError
+from ..errors import ConfigError, OutOfMemoryError, RankFailedError
 from .batches import Batches
 from .checkpoints import CheckpointStore
-from .devices import dtype_of, resolve_device
+from .devices import dtype_of
+from .distributed import (
+    RankNet,
+    align_random,
+    mean_over_ranks,
+    net_of_step,
+    one_callback,
+    save_together,
+    share_buffers,
+    unwrapped,
+)
 from .evaluate import check_classes
 from .events import Callback
 from .history import History
@@ -22,11 +31,14 @@ from .losses import Loss, resolve_loss
 from .optimizers import OptimizerChoice, build_optimizer
 from .progress import Progress
 from .random_state import random_state_kept
+from .ranks import find_ranks, on_every_rank
 from .resume import refuse_used, restore, run_identity, save
 from .schedules import RateCurve, ScheduleChoice, build_schedule
 from .step import Step
+from .tally import Tally
 
 
+@on_every_rank
 def fit(
     model: torch.nn.Module,
     loader: Iterable[Any],
@@ -106,14 +118,16 @@ def fit(
         raise ConfigError("early_stopping needs a val_loader; give one, or leave it out")
     if checkpoint_dir is None and (resume or checkpoint_every is not None):
         raise ConfigError("resume and checkpoint_every need a checkpoint_dir; name the folder")
-    place = resolve_device(device)
+    ranks = find_ranks()
+    place = ranks.device(device)
     loss_function = resolve_loss(loss)
-    train = Batches(loader, place, dtype_of(model))
-    val = None if val_loader is None else Batches(val_loader, place, dtype_of(model))
+    train = Batches(loader, place, dtype_of(model), ranks)
+    val = None if val_loader is None else Batches(val_loader, place, dtype_of(model), ranks)
     model.to(place)
     if isinstance(loss_function, torch.nn.Module):
         loss_function.to(place)
-    inner: torch.nn.Module = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    inner: torch.nn.Module = unwrapped(model)
+    inner = getattr(inner, "_orig_mod", inner)  # what torch.compile wraps
     chosen = build_optimizer(optimizer, model, lr)
     updates = None if train.count is None else epochs * math.ceil(train.count / accumulate)
     stepped, by_batch = build_schedule(schedule, chosen, updates)
@@ -132,23 +146,26 @@ def fit(
             "validation": val is not None,
         },
     )
+    net = net_of_step(ranks, model, accumulate)
     step = Step(
-        model,
-        loss_function,
+        net,
+        mean_over_ranks(ranks, loss_function),
         chosen,
         device=place,
         precision=precision,
         clip_norm=clip_norm,
         accumulate=accumulate,
         check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
+        average=net.average_gradients if isinstance(net, RankNet) else None,
     )
     with ExitStack() as stack:
         store = CheckpointStore(checkpoint_dir) if checkpoint_dir is not None else None
         if store is not None:
-            stack.enter_context(store)
+            ranks.first(lambda: stack.enter_context(store) and None)
         if seed is not None:
             stack.enter_context(random_state_kept(place))
             torch.manual_seed(seed)
+        align_random(ranks, place)
         if isinstance(stepped, RateCurve):
             stack.callback(stepped.restore)
         loop = Loop(
@@ -161,19 +178,27 @@ def fit(
             schedule=stepped,
             schedule_by_batch=by_batch,
             early_stopping=early_stopping,
-            callbacks=callbacks,
+            callbacks=one_callback(ranks, callbacks),
             save_every=checkpoint_every,
-            interruption=stack.enter_context(Interruption()),
-            bar=stack.enter_context(Progress(progress)),
+            interruption=ranks.listen(stack.enter_context(Interruption())),
+            bar=stack.enter_context(Progress(progress and ranks.rank == 0)),
         )
         if store is not None:
             if resume:
-                restore(store, loop, identity)
+                restore(ranks.first(store.newest), loop, identity)
+                if ranks.rank:
+                    loop.tally = Tally()
             else:
-                refuse_used(store)
-            loop.save = partial(save, store, loop, identity)
+                ranks.first(lambda: refuse_used(store))
+            loop.save = lambda best: save_together(
+                ranks, loop.tally, lambda: save(store, loop, identity, best)
+            )
         try:
-            return loop.run(epochs)
+            history = loop.run(epochs)
+            share_buffers(ranks, inner)
+            return history
+        except RankFailedError:
+            raise
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise

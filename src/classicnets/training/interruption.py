@@ -11,18 +11,22 @@ class Interruption:
     Outside the main thread Python gives no signals, and this does nothing.
 
     Attributes:
-        received: the name of the signal that asked to stop, None so far.
+        asked: the name of the signal that this process got, None so far.
+        received: the name of the signal to obey; the same, unless `agreed`.
+        agreed: whether `received` is set from outside, once all ranks of a run know of it.
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    NAMES = ("SIGINT", "SIGTERM")
 
     def __init__(self) -> None:
+        self.asked: str | None = None
         self.received: str | None = None
+        self.agreed = False
         self._former: dict[int, object] = {}
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            for number in self._SIGNALS:
+            for number in map(signal.Signals.__getitem__, self.NAMES):
                 former = signal.getsignal(number)
                 if former is not signal.SIG_IGN and former is not None:
                     self._former[number] = former
@@ -40,8 +44,10 @@ class Interruption:
         self._former.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is None:
-            self.received = signal.Signals(number).name
+        if self.asked is None:
+            self.asked = signal.Signals(number).name
+            if not self.agreed:
+                self.received = self.asked
         else:
             signal.signal(number, self._former[number])  # type: ignore[arg-type]
             signal.raise_signal(number)

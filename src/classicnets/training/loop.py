@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ..errors import ConfigError, DivergedError
 from .batches import Batches
+from .distributed import share_buffers, total
 from .evaluate import score
 from .events import Callback, Event, wants_steps
 from .history import EpochRecord, History
@@ -81,6 +82,7 @@ class Loop:
         self.schedule = schedule
         self.step = step
         self.train = train
+        self._ranks = train.ranks
         self.epoch = 0
         self.batch = 0
         self.steps = 0
@@ -133,20 +135,22 @@ class Loop:
         self._train_one_epoch(f"epoch {self.epoch + 1}/{epochs}")
         if self._interrupted():
             return
+        share_buffers(self._ranks, self.model)
         self._keep()
         self._warn_if_stuck()
         val = self._validate()
         if self._interrupted():
             return
+        tally, seconds = total(self._ranks, self.tally), self._ranks.first(lambda: self.seconds)
         record = EpochRecord(
             epoch=self.epoch + 1,
-            train_loss=self.tally.loss,
-            train_accuracy=self.tally.accuracy,
+            train_loss=tally.loss,
+            train_accuracy=tally.accuracy,
             val_loss=val.loss if val else None,
             val_accuracy=val.accuracy if val else None,
             lr=self.rate,
-            seconds=self.seconds,
-            images_per_second=self.tally.count / max(self.seconds, 1e-9),
+            seconds=seconds,
+            images_per_second=tally.count / max(seconds, 1e-9),
         )
         self.history.epochs.append(record)
         self._bar.record(record, epochs)
@@ -190,8 +194,9 @@ class Loop:
                 if self.history.stopped is not None and not self.step.waiting:
                     break
             if self._bar.due():
-                self._read()
-                seen = self.tally.count - seen_before
+                if self._ranks.alone:  # else all read at the same batches
+                    self._read()
+                seen = (self.tally.count - seen_before) * self._ranks.world_size
                 self._bar.show(self.batch, seen, self.tally.loss, self.tally.accuracy)
         self._read()
         if ended and self.step.finish_epoch():

@@ -7,7 +7,7 @@ import torch
 
 from ..errors import CheckpointMismatchError, ConfigError
 from .batches import Batches
-from .checkpoints import CheckpointStore
+from .checkpoints import Checkpoint, CheckpointStore, Skipped
 from .loop import Loop
 from .state_tree import join_state, split_state
 
@@ -41,15 +41,17 @@ def save(store: CheckpointStore, loop: Loop, identity: dict[str, Any], best: boo
     store.save(loop.steps, tensors, {"run": identity, "training": skeleton}, best=best)
 
 
-def restore(store: CheckpointStore, loop: Loop, identity: dict[str, Any]) -> None:
-    """Bring a loop to the newest whole checkpoint of a folder, if there is one.
+def restore(
+    found: tuple[Checkpoint | None, list[Skipped]], loop: Loop, identity: dict[str, Any]
+) -> None:
+    """Bring a loop to the newest whole checkpoint that was found, if there is one.
 
     Checkpoints passed over are named in a warning.
 
     Raises:
         CheckpointMismatchError: the checkpoint is of another run; old and new side by side.
     """
-    checkpoint, skipped = store.newest()
+    checkpoint, skipped = found
     if skipped:
         names = "; ".join(f"{item.path.name}: {item.reason}" for item in skipped)
         warnings.warn(f"checkpoints passed over as broken: {names}", UserWarning, stacklevel=4)

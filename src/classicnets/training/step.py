@@ -38,6 +38,7 @@ class Step:
         clip_norm: the largest norm of all gradients together, None for no limit.
         accumulate: batches whose gradients are averaged into one update.
         check: called once, with the first outputs and labels.
+        average: called before an update whose gradients other ranks do not know yet.
     """
 
     MOST_SKIPS = 20  # updates in a row that the gradient scaler may skip
@@ -53,6 +54,7 @@ class Step:
         clip_norm: float | None = None,
         accumulate: int = 1,
         check: Callable[[Tensor, Tensor], None] | None = None,
+        average: Callable[[], None] | None = None,
     ) -> None:
         if precision not in _PRECISIONS:
             raise ConfigError(
@@ -67,6 +69,7 @@ class Step:
         self._accumulate = accumulate
         self._looks_at_once = device.type == "cpu"
         self._check = check
+        self._average = average
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.waiting = 0  # batches whose gradients wait for their update
         self.skipped = 0  # updates skipped in a row by the scaler
@@ -102,6 +105,8 @@ class Step:
         """Make the update that a last, smaller group of batches waits for; return whether any."""
         if not self.waiting:
             return False
+        if self._average is not None:
+            self._average()
         for group in self._optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
