@@ -157,10 +157,10 @@ class RankNet(torch.nn.Module):
         from torch.nn.parallel import DistributedDataParallel
 
         super().__init__()
-        given = isinstance(model, DistributedDataParallel)
-        # buffers travel at an epoch's end, not at each step
-        self._parallel = model if given else DistributedDataParallel(model, broadcast_buffers=False)
-        share_buffers(ranks, model)
+        if not isinstance(model, DistributedDataParallel):
+            model = DistributedDataParallel(model)
+            model.broadcast_buffers = False  # they travel at an epoch's end, not at each step
+        self._parallel = model
         self._ranks = ranks
         self._accumulate = accumulate
         self._waiting = 0  # batches whose gradients no other rank knows yet
