@@ -17,9 +17,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Upper layers import lower ones; parts of one layer never import each other.
 LAYERS = (
     {"cli"},
-    {"runs"},
-    {"recipes", "pretrained", "run_folder"},
-    {"models", "data", "training", "plots", "layer_table"},
+    {"runs", "benchmark"},
+    {"recipes", "pretrained", "run_folder", "run_plots"},
+    {"models", "data", "training", "plots", "layer_table", "photo"},
     {"layers", "shapes", "preparation"},
     {"errors"},
 )

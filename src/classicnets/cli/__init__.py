@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from .. import __version__, errors
-from . import folders, nets, results, training
+from . import benchmark, folders, nets, plots, results, training
 from .output import printable
 
 __all__ = ["main"]
@@ -68,10 +68,18 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
         ],
     ),
     "plot": (
-        results.plot,
+        plots.plot,
         [
-            "classicnets plot runs/lenet5-digits-1 curves",
-            "classicnets plot runs/lenet5-digits-1 predictions -o mistakes.pdf",
+            "classicnets plot runs/lenet5-digits-1 mistakes",
+            "classicnets plot runs/lenet5-digits-1 activations seven.png -o seven.pdf",
+            "classicnets plot runs/lenet5-digits-1 curves --with runs/lenet1-digits-1",
+        ],
+    ),
+    "bench": (
+        benchmark.bench,
+        [
+            "classicnets bench lenet5",
+            "classicnets bench lenet5 alexnet --batch-size 1 --batch-size 64",
         ],
     ),
     "doctor": (
