@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SequentialCNN,
         list_models,
     )
+    from .photo import DigitPhoto, digit_photo
     from .pretrained import create_model, load
     from .training import (
         Evaluation,
@@ -53,6 +54,8 @@ _NAMES = {
     "LectureCNN": "models",
     "SequentialCNN": "models",
     "list_models": "models",
+    "DigitPhoto": "photo",
+    "digit_photo": "photo",
     "create_model": "pretrained",
     "load": "pretrained",
     "Evaluation": "training",
@@ -69,6 +72,7 @@ __all__ = [
     "AlexNet",
     "AlexNetPaper",
     "ClassicNetsError",
+    "DigitPhoto",
     "Evaluation",
     "History",
     "LeNet1",
@@ -82,6 +86,7 @@ __all__ = [
     "Summary",
     "create_model",
     "data",
+    "digit_photo",
     "errors",
     "evaluate",
     "fit",
