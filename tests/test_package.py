@@ -21,6 +21,7 @@ LAYERS = (
     {"recipes", "pretrained", "run_folder", "run_plots"},
     {"models", "data", "training", "plots", "layer_table", "photo"},
     {"layers", "shapes", "preparation"},
+    {"pooling"},
     {"errors"},
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
