@@ -43,6 +43,7 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
         [
             "classicnets train lenet5",
             "classicnets train lenet5 --data mnist --epochs 3",
+            "classicnets train lenet5 --recipe modern --root ~/data",
             "classicnets train lenet5 --option activation=relu --option pooling=max --seed 1",
         ],
     ),

@@ -1,6 +1,7 @@
 """Commands about the nets themselves: list, info, summary, size."""
 
 import inspect
+from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -71,7 +72,7 @@ def info(name: NetName, as_json: Json = False) -> None:
                 "input_shape": CARDS[name].input_shape,
                 "parameters": CARDS[name].parameters,
                 "options": options,
-                "data": [recipe.data for recipe in recipes],
+                "recipes": [asdict(recipe) for recipe in recipes],
                 "text": text,
             }
         )
@@ -85,9 +86,11 @@ def info(name: NetName, as_json: Json = False) -> None:
         listed = ", ".join(f"{option}={default!r}" for option, default in options.items())
         typer.echo(f"Options: {listed}")
     for recipe in recipes:
+        which = "" if recipe.name == "quick" else f" --recipe {recipe.name}"
         expected = f", expect {recipe.expected}" if recipe.expected else ""
         typer.echo(
-            f"classicnets train {name} --data {recipe.data}: {recipe.epochs} epochs{expected}"
+            f"classicnets train {name}{which} --data {recipe.data}: "
+            f"{recipe.epochs} epochs{expected}"
         )
 
 
