@@ -65,7 +65,7 @@ def bench(
                 )
             )
         if not as_json:
-            typer.echo(f"\n{name}, images per second\n{_table(found)}")
+            typer.echo(f"\n{name}, images per second\n{speed_table(found)}")
             for place in devices if "cpu" in found else ():
                 if place != "cpu":
                     for what in ("training", "inference"):
@@ -83,7 +83,7 @@ def bench(
         )
 
 
-def _table(found: "dict[str, list[Measurement]]") -> str:
+def speed_table(found: "dict[str, list[Measurement]]") -> str:
     """A row for each batch size and device; a size that was skipped says why."""
     rows = [("batch", "device", "training", "inference", "data", "memory")]
     notes = []
