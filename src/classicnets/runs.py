@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from . import __version__, plots
+from . import __version__, plots, run_plots
 from . import data as data_sets
 from .errors import ConfigError, DataError
 from .pretrained import create_model, load, read_metrics
@@ -31,7 +31,7 @@ from .run_folder import (
     write_history,
     write_metrics,
 )
-from .training import Evaluation, History, evaluate, fit, predict, save_weights
+from .training import Evaluation, History, evaluate, fit, save_weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,20 +83,16 @@ class Run:
         data = self.metrics["data"]
         return _load_data(data["name"], data["options"], root or data["root"], download)
 
-    def draw(self, kind: str, *, root: str | Path | None = None, download: bool = True) -> "Figure":
-        """Draw one of `PICTURES` anew; all but the curves need the data.
-
-        Raises:
-            ConfigError: there is no such picture.
-        """
-        if kind not in PICTURES:
-            raise ConfigError(f"kind is {kind!r}; the pictures are {', '.join(PICTURES)}")
-        if kind == "curves":
-            return plots.curves(self.history)
-        test = self.data(root=root, download=download).test
-        if kind == "confusion":
-            return plots.confusion(evaluate(self.model, test).confusion, self.classes)
-        return _draw_predictions(self.model, test, self.classes)
+    def draw(
+        self,
+        kind: str,
+        *,
+        image: Any = None,
+        root: str | Path | None = None,
+        download: bool = True,
+    ) -> "Figure":
+        """Draw one of `run_plots.KINDS`; see `run_plots.draw`."""
+        return run_plots.draw(self, kind, image=image, root=root, download=download)
 
 
 def train(
@@ -338,17 +334,10 @@ def _write(run: Run, evaluation: Evaluation, test: Loader) -> None:
     write_history(run.path, history)
     figures = {
         "confusion": plots.confusion(evaluation.confusion, run.classes),
-        "predictions": _draw_predictions(run.model, test, run.classes),
+        "predictions": run_plots.draw_grid("predictions", run.model, test, run.classes),
     }
     if history.step_losses:
         figures["curves"] = plots.curves(history)
     for kind, figure in figures.items():
         save_figure(figure, run.path / f"{kind}.png")
     write_metrics(run.path, run.metrics)
-
-
-def _draw_predictions(model: nn.Module, test: Loader, classes: Sequence[str]) -> "Figure":
-    batches = list(test)
-    images = torch.cat([images for images, _ in batches]).cpu()
-    labels = torch.cat([labels for _, labels in batches]).cpu()
-    return plots.predictions(images, labels, predict(model, images), classes)

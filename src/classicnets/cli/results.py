@@ -1,4 +1,4 @@
-"""Commands about a trained run: evaluate, predict, plot."""
+"""Commands about a trained run: evaluate, predict."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -19,14 +19,6 @@ class Part(StrEnum):
     train = "train"
     val = "val"
     test = "test"
-
-
-class Kind(StrEnum):
-    """The pictures of a run."""
-
-    curves = "curves"
-    confusion = "confusion"
-    predictions = "predictions"
 
 
 def evaluate(
@@ -115,31 +107,6 @@ def predict(
         typer.echo(text, nl=False)
     else:
         write_text(output, text)
-
-
-def plot(
-    run: RunFolder,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="curves, confusion or predictions.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="A .png, .pdf or .svg; else RUN/KIND.png."
-        ),
-    ] = None,
-    root: DataRoot = None,
-    no_download: NoDownload = False,
-) -> None:
-    """Draw a picture of a run.
-
-    The curves of its training, its confusion matrix, or the worst of its predictions.
-    """
-    from ..run_folder import save_figure
-    from ..runs import open_run
-
-    path = output or run / f"{kind.value}.png"
-    figure = open_run(run).draw(kind.value, root=root, download=not no_download)
-    save_figure(figure, path)
-    typer.echo(printable(str(path)))
 
 
 def _pictures_at(path: Path) -> list[Path]:
