@@ -19,7 +19,7 @@ LAYERS = (
     {"cli"},
     {"runs", "benchmark"},
     {"recipes", "pretrained", "run_folder", "run_plots"},
-    {"models", "data", "training", "plots", "layer_table", "photo"},
+    {"models", "data", "training", "plots", "layer_table", "photo", "model_cards"},
     {"layers", "shapes", "preparation"},
     {"pooling"},
     {"errors"},

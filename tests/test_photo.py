@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
-from classicnets import DigitPhoto, digit_photo
+from classicnets import DigitPhoto, create_model, digit_photo, predict
+from classicnets.data import read_idx
 from classicnets.errors import DataError
 from classicnets.photo import draw_photos
 
@@ -225,3 +227,40 @@ def test_every_field_is_documented() -> None:
     text = inspect.getdoc(DigitPhoto) or ""
     for name in DigitPhoto.__dataclass_fields__:
         assert f"    {name}: " in text
+
+
+def photographed(digit: Pixels, random: np.random.Generator) -> Image.Image:
+    """A digit of MNIST as a photograph: any size and place, uneven paper, noise, frame, inverted.
+
+    The digit is 60 to 200 pixels high, the page up to 2.2 times that each way.
+    """
+    height = int(random.integers(60, 200))
+    width = int(height * random.uniform(0.8, 1.25))
+    mask = Image.fromarray(digit).resize((width, height), Image.Resampling.BICUBIC)
+    size = (int(width * random.uniform(1, 2.2)), int(height * random.uniform(1.3, 2.2)))
+    at = (int(random.integers(size[0] - width + 1)), int(random.integers(size[1] - height + 1)))
+    frame = (int(random.integers(2, 20)), int(random.integers(256)))
+    photo = page(
+        mask,
+        size=size,
+        at=at,
+        paper=int(random.integers(150, 230)),
+        ink=int(random.integers(10, 70)),
+        light=int(random.integers(-25, 26)),
+        noise=random.uniform(0, 6),
+        frame=frame if random.random() < 0.5 else None,
+    )
+    return ImageChops.invert(photo) if random.random() < 0.5 else photo
+
+
+def test_photographs_made_from_mnist_are_read_within_one_point_of_mnist(mnist_root: Path) -> None:
+    count = 1000
+    net = create_model("lenet5", pretrained=True)
+    raw = mnist_root / "MNIST" / "raw"
+    images = np.asarray(read_idx(raw / "t10k-images-idx3-ubyte", 3))[:count]
+    labels = torch.as_tensor(read_idx(raw / "t10k-labels-idx1-ubyte", 1))[:count]
+    random = np.random.default_rng(1)
+    photos = [photographed(image, random) for image in images]
+    found = predict(net, [digit_photo(photo).picture for photo in photos]).labels
+    plain = predict(net, [Image.fromarray(image) for image in images]).labels
+    assert int((found == labels).sum()) >= int((plain == labels).sum()) - 0.01 * count

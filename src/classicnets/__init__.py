@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import data, errors, layers, models, plots, recipes, shapes, training
     from .errors import ClassicNetsError
     from .layer_table import Summary, summary
+    from .model_cards import ModelCard, model_card
     from .models import (
         AlexNet,
         AlexNetPaper,
@@ -44,6 +45,8 @@ _NAMES = {
     "ClassicNetsError": "errors",
     "Summary": "layer_table",
     "summary": "layer_table",
+    "ModelCard": "model_cards",
+    "model_card": "model_cards",
     "AlexNet": "models",
     "AlexNetPaper": "models",
     "LeNet1": "models",
@@ -81,6 +84,7 @@ __all__ = [
     "LeNet1989",
     "LeNetCatDog",
     "LectureCNN",
+    "ModelCard",
     "Prediction",
     "SequentialCNN",
     "Summary",
@@ -94,6 +98,7 @@ __all__ = [
     "list_models",
     "load",
     "load_weights",
+    "model_card",
     "models",
     "plots",
     "predict",

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from . import __version__, plots, run_plots
 from . import data as data_sets
 from .errors import ConfigError, DataError
+from .model_cards import ModelCard, model_card
+from .models import list_models
 from .pretrained import create_model, load, read_metrics
 from .recipes import evaluation_loss, find_recipe, fit_arguments, list_recipes
 from .run_folder import (
@@ -269,17 +271,21 @@ def _go_on(
 
 
 def open_run(path: str | Path) -> Run:
-    """Read a run back from its folder.
+    """Read a run back from its folder, or the one whose weights come with the library.
 
     Args:
-        path: the folder that `train` wrote.
+        path: the folder that `train` wrote, or the name of a net; a run in a folder of that name
+            goes before. Of the weights that come with the library there is no history.
 
     Raises:
         DataError: it is no folder of a finished run, or a file in it is damaged.
-        ConfigError: `metrics.json` names a net or options that do not exist.
+        ConfigError: `metrics.json` names a net or options that do not exist, or no weights come
+            with the library for a net of that name.
         WeightsError: the weights are damaged or belong to another net.
     """
     folder = Path(path)
+    if str(path) in list_models() and not (folder / "metrics.json").exists():
+        return _shipped_run(model_card(str(path)))
     metrics = read_metrics(folder)
     if metrics["result"] is None:
         raise DataError(
@@ -287,6 +293,29 @@ def open_run(path: str | Path) -> Run:
         )
     model = load(folder)
     return Run(folder, model, read_history(folder, metrics["result"]), metrics)
+
+
+def _shipped_run(card: ModelCard) -> Run:
+    metrics = {
+        "classicnets": card.versions["classicnets"],
+        "net": {"name": card.name, "options": card.net_options},
+        "data": {"name": card.data, "options": card.data_options, "root": None},
+        "preparation": card.preparation.to_dict(),
+        "classes": card.classes,
+        "recipe": card.recipe,
+        "fit": card.fit,
+        "seed": card.seed,
+        "result": {
+            "test": {
+                "loss": card.loss,
+                "accuracy": card.accuracy,
+                "interval": card.interval,
+                "count": card.count,
+            }
+        },
+    }
+    model = create_model(card.name, pretrained=True)
+    return Run(card.path.parent, model, History(), metrics)
 
 
 def _load_data(

@@ -59,11 +59,13 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
         [
             "classicnets evaluate runs/lenet5-digits-1",
             "classicnets evaluate runs/lenet5-mnist-1 --root ~/data --json",
+            "classicnets evaluate lenet5",
         ],
     ),
     "predict": (
         results.predict,
         [
+            "classicnets predict lenet5 photo.png --show seen.png",
             "classicnets predict runs/lenet5-digits-1 seven.png",
             "classicnets predict runs/lenet5-digits-1 scans/ -o predictions.csv",
         ],

@@ -52,8 +52,10 @@ def list_nets(as_json: Json = False) -> None:
 def info(name: NetName, as_json: Json = False) -> None:
     """Tell about one net.
 
-    Its paper, where it departs from it, its options, and the recipes that train it.
+    Its paper, where it departs from it, its options, the recipes that train it, and the card of
+    the weights that come with the library.
     """
+    from ..model_cards import list_pretrained, model_card
     from ..models import model_class
     from ..recipes import list_recipes
 
@@ -64,6 +66,7 @@ def info(name: NetName, as_json: Json = False) -> None:
         for parameter in inspect.signature(kind).parameters.values()
     }
     recipes = list_recipes(name)
+    weights = model_card(name) if name in list_pretrained() else None
     if as_json:
         print_json(
             {
@@ -73,6 +76,7 @@ def info(name: NetName, as_json: Json = False) -> None:
                 "parameters": CARDS[name].parameters,
                 "options": options,
                 "recipes": [asdict(recipe) for recipe in recipes],
+                "weights": weights and weights.to_dict(),
                 "text": text,
             }
         )
@@ -92,6 +96,8 @@ def info(name: NetName, as_json: Json = False) -> None:
             f"classicnets train {name}{which} --data {recipe.data}: "
             f"{recipe.epochs} epochs{expected}"
         )
+    if weights:
+        typer.echo(f"\n{weights}")
 
 
 def summary(
