@@ -26,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,7 +174,10 @@ class Process:
         return self.answer()
 
     def close(self) -> None:
-        self._process.communicate()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
         self._log.close()
 
 
@@ -188,7 +192,10 @@ def in_turn(peers: list[Peer], given: argparse.Namespace, images: int, epochs: i
             print(error, file=sys.stderr)
     for number in range(epochs):
         for process in alive[:: -1 if number % 2 else 1]:
-            answers[process.peer].append(process.first | process.epoch())
+            try:
+                answers[process.peer].append(process.first | process.epoch())
+            except OSError as error:  # it failed, now or before
+                print(error, file=sys.stderr)
     for process in alive:
         process.close()
     return answers
@@ -322,7 +329,8 @@ def main() -> None:
     for part in given.parts:
         about = {
             "command": "python benchmarks/peers.py --root FOLDER "
-            f"--parts {part} --images {given.images} --rounds {given.rounds}",
+            f"--parts {part} --images {given.images} --rounds {given.rounds}"
+            + (f" --threads {given.threads}" if given.threads else ""),
             "date": datetime.now(UTC).date().isoformat(),
             "machine": machine(given),
             "versions": versions,

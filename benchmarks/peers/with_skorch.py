@@ -7,6 +7,7 @@ import torch
 import torch_task
 from skorch import NeuralNet, NeuralNetClassifier
 from torch import nn
+from torch.utils.data import TensorDataset
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
             train_split=None,
             **options,
         ).initialize()
-        dataset = getattr(loader, "dataset", loader)
+        dataset = getattr(loader, "dataset", TensorDataset(torch.zeros(1)))
         return lambda: estimator.partial_fit(dataset, None)
 
     torch_task.main(prepare, given=given)
