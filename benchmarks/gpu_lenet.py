@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classicnets import LeNet5, evaluate, fit
+from classicnets.benchmark import spread
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -132,7 +134,6 @@ def accuracy(setting: Setting) -> dict[str, Any]:
             )  # fmt: skip
             rows.append(
                 {
-                    "seed": seed,
                     "seconds with warm-up": setting.wait() - begun,
                     "seconds of epochs": sum(each.seconds for each in history.epochs),
                     "validation": evaluate(model, splits.val).accuracy,
@@ -141,12 +142,12 @@ def accuracy(setting: Setting) -> dict[str, Any]:
             )
         name = f"batch {batch_size}, {epochs} epochs, Adam, onecycle to {lr}"
         result[name] = {
-            "seeds": rows,
-            "mean validation": sum(row["validation"] for row in rows) / len(rows),
+            **{key: asdict(spread([row[key] for row in rows])) for key in rows[0]},
+            "test by seed": ", ".join(f"{row['test']:.4f}" for row in rows),
             "seeds at 99.0 % of test": sum(row["test"] >= 0.99 for row in rows),
-            "n": len(rows),
+            "seeds": len(rows),
         }
-    chosen = max(result, key=lambda name: result[name]["mean validation"])
+    chosen = max(result, key=lambda name: result[name]["validation"]["median"])
     return {"best by validation": chosen, "recipes": result}
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "machine",
     "measure",
     "net_and_loss",
+    "resident_bytes",
     "spread",
     "versions",
 ]
@@ -197,6 +198,15 @@ def versions() -> dict[str, str | None]:
     }
 
 
+def resident_bytes(field: str) -> int | None:
+    """Return the process's bytes in memory, now (VmRSS) or at most (VmHWM); None if not told."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return 1024 * int(line.split()[1])
+    return None
+
+
 def _common(
     cpu: Sequence[Measurement], other: Sequence[Measurement], what: str
 ) -> list[tuple[int, float]]:
@@ -218,7 +228,7 @@ def _measurements(
     patience: float,
 ) -> Iterator[Measurement]:
     done: list[Measurement] = []
-    reason, before = "", _resident("VmRSS") or 0
+    reason, before = "", resident_bytes("VmRSS") or 0
     for size in sizes:
         reason = reason or _reason_to_skip(done, size, patience, _memory(place))
         found = Measurement(batch_size=size, skipped=reason)
@@ -348,17 +358,8 @@ def _forget_peak(place: torch.device) -> None:
 def _peak(place: torch.device, before: int) -> int | None:
     if place.type == "cuda":
         return torch.cuda.max_memory_allocated(place)
-    peak = _resident("VmHWM")
+    peak = resident_bytes("VmHWM")
     return None if peak is None else peak - before
-
-
-def _resident(field: str) -> int | None:
-    """Bytes of the process in memory, now (VmRSS) or at most (VmHWM), where the system tells."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return 1024 * int(line.split()[1])
-    return None
 
 
 def _processor() -> str:
