@@ -19,7 +19,8 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a 
 RunOrNet = Annotated[
     Path,
     typer.Argument(
-        metavar="RUN|NAME", help="The folder of a run, or a net whose weights come with the library."
+        metavar="RUN|NAME",
+        help="The folder of a run, or a net whose weights come with the library.",
     ),
 ]
 Device = Annotated[

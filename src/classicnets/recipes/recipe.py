@@ -33,10 +33,10 @@ class Expected:
     machine: str = ""
 
     def __str__(self) -> str:
-        text = (
-            f"{100 * self.accuracy:.4g} % ({100 * self.low:.4g} to {100 * self.high:.4g}, "
-            f"{self.seeds} seeds)"
-        )
+        rates = (self.accuracy, self.low, self.high)
+        decimals = 1 if all(rate == round(rate, 3) for rate in rates) else 2
+        mean, low, high = (f"{100 * rate:.{decimals}f}" for rate in rates)
+        text = f"{mean} % ({low} to {high}, {self.seeds} seeds)"
         if self.seconds is not None:
             text += f" in {self.seconds:.0f} s"
         return f"{text} on {self.machine}" if self.machine else text
