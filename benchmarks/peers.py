@@ -303,7 +303,9 @@ def table(part: str, rows: dict[str, Any]) -> str:
         texts = [
             f"{key} {value['median']:g} ({value['min']:g} to {value['max']:g})"
             if isinstance(value, dict)
-            else f"{key} {value:g}"
+            else f"{key} {value:.4g}"
+            if isinstance(value, float)
+            else f"{key} {value}"
             for key, value in values.items()
         ]
         lines.append(f"  {name:50} " + "  ".join(text.strip() for text in texts))
