@@ -18,7 +18,7 @@ from classicnets.preparation import Preparation
 pytestmark = pytest.mark.filterwarnings("ignore:the loss stayed within")  # noise is not learnt
 
 # Calls of Python functions that a step may make, torch's own and the loader's among them; a step
-# of LeNet-5 under Adam made about 230 when this was set.
+# of LeNet-5 under Adam made about 190 when this was set.
 MOST_CALLS = 400
 
 
