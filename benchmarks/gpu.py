@@ -30,8 +30,18 @@ from classicnets.cli.benchmark import speed_table
 
 
 def tests(setting: Setting) -> dict[str, Any]:
-    """The tests that need a GPU and skip elsewhere: those with cuda in their name."""
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "cuda", "-rfEs"]
+    """The tests that need a GPU and skip elsewhere: those with cuda or gpu in their name."""
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "cuda or gpu",
+        "-rfEs",
+    ]
     words += ["tests/models" if setting.tiny else "tests"]
     root = Path(__file__).parents[1]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False, timeout=120)
@@ -105,6 +115,8 @@ def main() -> None:
     warnings.filterwarnings("ignore", "the loss stayed within")  # noise cannot be learnt
     root = given.root or os.environ.get("CLASSICNETS_DATA")
     begun = time.perf_counter()
+    if root is None and not given.tiny:
+        parser.error("name the folder that has MNIST/raw by --root or CLASSICNETS_DATA")
     setting = Setting(given.device, given.tiny, root and Path(root), begun + 60 * given.minutes)
     out = given.out or RESULTS / ("gpu-dry-run.json" if given.tiny else "gpu.json")
     answers: dict[str, Any] = {}

@@ -115,7 +115,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
         for axis, (heights, fitted, unit) in zip(column, pairs, strict=True):
             axis.plot(values, fitted["slope"] * values + fitted["intercept"], color="0.6", zorder=1)
             axis.scatter(values, heights, s=18, zorder=2)
-            axis.set(xlabel=what, ylabel=unit, title=f"R² = {fitted['r2']:.4f}", ylim=(0, None))
+            axis.set(xlabel=what, ylabel=unit, title=f"R² = {fitted['r2']:.4f}")
+            axis.set_ylim(0, 1.15 * max(heights))
             axis.title.set_fontsize(9)
         column[0].vlines(values, low, high)
     figure.savefig(path, dpi=130)
