@@ -27,9 +27,12 @@ def test_what_is_left_is_what_the_layer_leaves(layer: nn.Module, make: SimpleNam
     _, bars, _, shares = figure.axes[:4]
     before = net[0](image[None])[0].detach()
     after = layer(before[None])[0]
-    drawn = np.asarray(shares.images[0].get_array())
+    drawn = torch.tensor(np.asarray(shares.images[0].get_array()), dtype=torch.float32)
     (x,), (y,) = shares.lines[0].get_data()
-    assert any(np.allclose(drawn * one, other) for one, other in zip(before, after, strict=True))
+    assert any(
+        torch.allclose(drawn * one, other, atol=1e-6)
+        for one, other in zip(before, after, strict=True)
+    )
     heights = [bar.get_height() for bar in bars.patches]
     largest = before[:, y, x].abs().max()
     expected = torch.cat([before[:, y, x], after[:, y, x]]) / largest

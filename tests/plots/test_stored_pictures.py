@@ -32,6 +32,15 @@ def lenet5(make: SimpleNamespace, name: str = "lenet5") -> nn.Module:
     return make.fill(create_model(name))
 
 
+def occluded(make: SimpleNamespace) -> Figure:
+    """Of a net that says 1 the more, the more of the bar it sees."""
+    bar = make.stroke(32, 1, 0.5)
+    linear = nn.Linear(32 * 32, 2)
+    linear.weight.data = torch.stack([torch.zeros(32 * 32), bar.flatten() / 30])
+    linear.bias.data.zero_()
+    return plots.occlusion(nn.Sequential(nn.Flatten(), linear), bar)
+
+
 def grid(draw: Callable[..., Figure], make: SimpleNamespace) -> Figure:
     images = torch.stack([make.stroke(16, 3, slant=n / 8) for n in range(-8, 8)])
     predicted = [n * n % 10 for n in range(16)]
@@ -70,7 +79,7 @@ FIGURES: dict[str, Callable[[SimpleNamespace], Figure]] = {
     "filters-colour": lambda make: plots.filters(make.fill(nn.Conv2d(3, 12, 7))),
     "connections": lambda make: plots.connections(lenet5(make, "lenet5_paper")),
     "activations": lambda make: plots.activations(lenet5(make), make.stroke(32, 1, 0.5)),
-    "occlusion": lambda make: plots.occlusion(lenet5(make), make.stroke(32, 1, 0.5)),
+    "occlusion": occluded,
     "gradient": lambda make: plots.gradient(lenet5(make), make.stroke(32, 1, 0.5)),
     "response_norm": normalised,
 }

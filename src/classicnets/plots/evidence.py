@@ -30,6 +30,7 @@ from .style import (
 __all__ = ["gradient", "occlusion"]
 
 _BATCH = 64  # hidden places looked at together
+_LEAST_SPAN = 0.01  # of probability, from the darkest to the brightest shade
 
 
 def occlusion(
@@ -92,7 +93,8 @@ def occlusion(
     )
     show(panels[0], as_seen(model, images))
     means = total / seen
-    shades = _shaded(panels[1], means, means.min(), max(before, means.max()))
+    high = max(before, float(means.max()))
+    shades = _shaded(panels[1], means, min(float(means.min()), high - _LEAST_SPAN), high)
     for axes in panels:
         for colour, dashes in (("black", "-"), ("white", (0, (3, 3)))):
             axes.add_patch(

@@ -78,7 +78,7 @@ def response_norm(model: nn.Module, image: Any) -> Figure:
 
     figure = new_figure(height=1.5 * WIDTH)
     figure.suptitle(
-        f"{before.name} leaves {percent(alone)}, beside loud maps {percent(least)}",
+        f"{before.name}\nleaves {percent(alone)}, beside loud maps {percent(least)}",
         fontsize=TEXT,
     )
     grid = figure.add_gridspec(3, 2, height_ratios=[1, 1, 1.15])
@@ -181,15 +181,15 @@ def _draw_neighbours(axes: Axes, before: Pixels, after: Pixels, channel: int) ->
         edgecolor="black",
         linewidth=0.8,
         hatch="////",
-        label="before",
     )
-    axes.bar(shown, after[shown] / largest, width=0.5, color=BLUE, label="after")
+    axes.bar(shown, after[shown] / largest, width=0.5, color=BLUE)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlabel("map", fontsize=SMALL_TEXT)
     axes.set_ylabel("of the largest", fontsize=SMALL_TEXT)
     axes.set_xticks(shown[::2])
-    axes.legend(fontsize=SMALL_TEXT, frameon=False, loc="upper right")
-    axes.set_title("at the marked place", fontsize=SMALL_TEXT, loc="left")
+    axes.set_title(
+        "at the marked place, hatched before, filled after", fontsize=SMALL_TEXT, loc="left"
+    )
     _tidy(axes)
 
 
@@ -206,8 +206,16 @@ def _draw_maps(
     bar.ax.locator_params(nbins=4)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=" %"))
     for axes in panels:
-        axes.plot(*place, "o", markersize=9, color="black", fillstyle="none", markeredgewidth=2.5)
-        axes.plot(*place, "o", markersize=9, color="white", fillstyle="none", markeredgewidth=1)
+        for colour, width in (("black", 2.5), ("white", 1)):
+            axes.plot(
+                *place,
+                "o",
+                markersize=9,
+                color=colour,
+                fillstyle="none",
+                markeredgewidth=width,
+                clip_on=False,
+            )
 
 
 def _tidy(axes: Axes) -> None:

@@ -136,7 +136,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def short_name(name: str, layer: nn.Module) -> str:
     """`features.c1` as c1, but `features.0` as features.0 Conv2d."""
     last = name.rpartition(".")[2]
-    return f"{name} {type(layer).__name__}" if last.isdecimal() else last
+    return f"{name} {type(layer).__name__}".lstrip() if not last or last.isdecimal() else last
 
 
 def plural(count: int, word: str) -> str:
