@@ -1,5 +1,6 @@
 """The command plot: each kind of each run, where it goes, and what it refuses."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,6 @@ def test_plot_takes_a_picture_and_names_the_file_by_it(
 def test_plot_draws_curves_of_several_runs_and_their_mean(
     digits_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     other = shutil.copytree(digits_run.path, tmp_path / "other")
     words = ("plot", digits_run.path, "curves", "--with", other)
     call(capsys, *words, "-o", tmp_path / "both.png")
@@ -126,3 +125,12 @@ def test_plot_names_the_kinds_there_are(
 ) -> None:
     err = refusal(capsys, 2, "plot", digits_run.path, "heatmap")
     assert "'curves', 'confusion', 'predictions', 'mistakes'" in err
+
+
+def test_plot_of_a_net_with_shipped_weights_is_put_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(capsys, "plot", "lenet5", "filters") == "lenet5-filters.png\n"
+    assert (tmp_path / "lenet5-filters.png").is_file()
+    assert "history holds no epoch and no step" in refusal(capsys, 3, "plot", "lenet5", "curves")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .arguments import DataRoot, NoDownload, RunFolder
+from .arguments import DataRoot, NoDownload, RunOrNet
 from .output import printable
 
 
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
 
 def plot(
-    run: RunFolder,
+    run: RunOrNet,
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to draw; see above.")],
     image: Annotated[
         Path | None,
