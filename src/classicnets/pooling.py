@@ -57,7 +57,8 @@ class MaxPool2d(nn.MaxPool2d):
             and not self.return_indices
         ):
             in_rows = torch.maximum(input[..., 0::2], input[..., 1::2])
-            return torch.maximum(in_rows[..., 0::2, :], in_rows[..., 1::2, :])
+            largest: Tensor = torch.maximum(in_rows[..., 0::2, :], in_rows[..., 1::2, :])
+            return largest
         return super().forward(input)
 
 

@@ -1,6 +1,7 @@
 """How good a net is: loss, accuracy with its interval, confusion."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from ..errors import ConfigError, DataError
 from .batches import Batches, check_labels
 from .devices import device_of, dtype_of, resolve_device
 from .losses import Loss, resolve_loss
+from .memory import freed_memory_kept
 from .progress import Progress
 from .random_state import random_state_kept
 from .tally import Tally, are_classes
@@ -130,7 +132,7 @@ def evaluate(
     place = device_of(model) if device is None else resolve_device(device)
     model.to(place)
     batches = Batches(loader, place, dtype_of(model))
-    with Progress(progress) as bar:
+    with Progress(progress) as bar, freed_memory_kept():
         bar.start("evaluate", batches.count)
         scored = score(model, batches, resolve_loss(loss), bar=bar)
     tally, labels, predictions, num_classes = scored
@@ -179,7 +181,7 @@ def score(
             if are_classes(outputs, labels):
                 all_labels.append(labels)
                 all_predictions.append(outputs.argmax(1))
-            if bar and bar.due():
+            if bar and time.perf_counter() >= bar.next:
                 tally.read()
                 bar.show(done, tally.count, tally.loss, tally.accuracy)
             if stop():

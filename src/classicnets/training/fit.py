@@ -19,7 +19,8 @@ from .history import History
 from .interruption import Interruption
 from .loop import Loop
 from .losses import Loss, resolve_loss
-from .optimizers import OptimizerChoice, build_optimizer
+from .memory import freed_memory_kept
+from .optimizers import OptimizerChoice, build_optimizer, settings_of
 from .progress import Progress
 from .random_state import random_state_kept
 from .resume import refuse_used, restore, run_identity, save
@@ -123,7 +124,7 @@ def fit(
         {
             "seed": seed,
             "optimizer": type(chosen).__name__,
-            "optimizer settings": chosen.defaults,
+            "optimizer settings": settings_of(chosen),
             "schedule": schedule,
             "loss": loss,
             "precision": precision,
@@ -143,6 +144,7 @@ def fit(
         check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
     )
     with ExitStack() as stack:
+        stack.enter_context(freed_memory_kept())
         store = CheckpointStore(checkpoint_dir) if checkpoint_dir is not None else None
         if store is not None:
             stack.enter_context(store)

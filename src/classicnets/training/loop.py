@@ -94,6 +94,7 @@ class Loop:
         self._val = val
         self._loss = loss
         self._schedule_by_batch = schedule_by_batch
+        self._steps_schedule = schedule_by_batch and schedule is not None
         self._early_stopping = early_stopping
         self._callbacks = callbacks
         self._step_callbacks = [callback for callback in callbacks if wants_steps(callback)]
@@ -160,8 +161,10 @@ class Loop:
     def _train_one_epoch(self, heading: str) -> None:
         self.model.train()
         self._bar.start(heading, self.train.count)
+        step, bar, interruption = self.step, self._bar, self._interruption
+        groups, clock = self.optimizer.param_groups, time.perf_counter
         batches = self.train.epoch(self.epoch, self.batch)
-        began, before = time.perf_counter(), self.seconds
+        began = clock() - self.seconds
         seen_before = self.tally.count
         ended = False
         while True:
@@ -172,44 +175,45 @@ class Loop:
                 break
             except Exception:
                 self._read()
-                if not self.step.waiting:
+                if not step.waiting:
                     self.save(False)
                 raise
-            loss, outputs = self.step(images, labels)
+            loss, outputs = step(images, labels)
             self.batch += 1
             self.steps += 1
-            self.seconds = before + time.perf_counter() - began
+            now = clock()
+            self.seconds = now - began
             if self.tally.add(loss, outputs, labels):
                 self._take_losses()
-            if not self.step.waiting:
-                self.rate = self._rate()
-                if self._between_updates():
+            if not step.waiting:
+                self.rate = groups[0]["lr"]
+                if self._steps_schedule:
+                    self._step_schedule_by_batch()
+                if interruption.received:
                     break
+                if self._save_every is not None:
+                    self._save_if_due()
             if self._step_callbacks:
-                self._tell(self._step_callbacks, self._event("step", loss.item()))
-                if self.history.stopped is not None and not self.step.waiting:
+                self._tell(self._step_callbacks, self._event("step", float(loss)))
+                if self.history.stopped is not None and not step.waiting:
                     break
-            if self._bar.due():
+            if now >= bar.next:
                 self._read()
                 seen = self.tally.count - seen_before
-                self._bar.show(self.batch, seen, self.tally.loss, self.tally.accuracy)
+                bar.show(self.batch, seen, self.tally.loss, self.tally.accuracy)
         self._read()
-        if ended and self.step.finish_epoch():
-            self.rate = self._rate()
+        if ended and step.finish_epoch():
+            self.rate = groups[0]["lr"]
             self._step_schedule_by_batch()
-        self.seconds = before + time.perf_counter() - began
+        self.rate = float(self.rate)
+        self.seconds = clock() - began
 
-    def _between_updates(self) -> bool:
-        """Do what is due after an update; return whether a signal asks to stop."""
-        self._step_schedule_by_batch()
-        if self._interruption.received:
-            return True
+    def _save_if_due(self) -> None:
         due = self._save_every is not None and self.batch % self._save_every == 0
         if due and self.batch != self.train.count:  # the epoch's end saves by itself
             self._read()
             self._check_weights()
             self.save(False)
-        return False
 
     def _tell(self, callbacks: Sequence[Callback], event: Event) -> None:
         answers = [callback(event) for callback in callbacks]
@@ -258,8 +262,8 @@ class Loop:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def _step_schedule_by_batch(self) -> None:
-        if self._schedule_by_batch and self.schedule is not None:
-            self.schedule.step()  # type: ignore[call-arg]
+        if self._steps_schedule:
+            self.schedule.step()  # type: ignore[call-arg, union-attr]
 
     def _step_schedule_by_epoch(self, record: EpochRecord) -> None:
         if self.schedule is None or self._schedule_by_batch:
@@ -370,7 +374,7 @@ class Loop:
             "batch": self.batch,
             "steps": self.steps,
             "seconds": self.seconds,
-            "rate": self.rate,
+            "rate": float(self.rate),
             "tally": self.tally.state_dict(),
             "history": history,
             "best": best,
