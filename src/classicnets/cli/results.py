@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import DataError
-from .arguments import DataRoot, Device, Json, NoDownload, RunFolder, RunOrNet
+from .arguments import DataRoot, Device, Json, NoDownload, RunOrNet
 from .output import columns, print_json, printable, to_csv, to_json, write_text
 
 if TYPE_CHECKING:
