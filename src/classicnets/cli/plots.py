@@ -33,7 +33,7 @@ def plot(
     image: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[IMAGE]",
+            metavar="IMAGE",
             help="A picture, else the first of the test part.",
             show_default=False,
         ),
