@@ -21,6 +21,7 @@ test: ## all of it: papers, properties, layering, README, documentation
 docs: ## the site, into site/, given the extra docs; a warning or a dead link ends it
 	rm -rf site
 	python docs/_build_pages.py
+	python benchmarks/tables.py
 	python -m sphinx -W --keep-going -q -b html docs site
 	python docs/_check_site.py site
 

@@ -1,27 +1,31 @@
-"""Write the pages that come from the code: one page a net, and the tables of the benchmarks.
+"""Write the pages that come from the code, one a net.
 
     python docs/_build_pages.py
 
-writes `docs/nets/` and `docs/_generated/`, which git ignores. `make docs` calls it first.
+writes `docs/nets/`, which git ignores. `make docs` calls it first.
 """
 
 import inspect
-import json
 import os
 import re
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from _draw_net import draw
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.datasets import load_digits
 from torch import nn
 
 import classicnets
-from classicnets import create_model, list_models
+from classicnets import create_model, list_models, model_card, plots
+from classicnets.model_cards import list_pretrained
 from classicnets.recipes import list_recipes
 
 _DOCS = Path(__file__).parent
-_BENCHMARKS = _DOCS.parent / "benchmarks" / "results"
+_HEADING = re.compile(
+    r"(Paper|Source|Differences from .*?|Where .*?|[A-Z][a-z]+(?=:$)):(?: (.*))?$"
+)
 _ORDER = (
     "lenet1989",
     "lenet1",
@@ -38,9 +42,6 @@ _ORDER = (
 def main() -> None:
     """Write everything."""
     write_nets(_DOCS / "nets")
-    generated = _DOCS / "_generated"
-    generated.mkdir(exist_ok=True)
-    (generated / "benchmarks.md").write_text(benchmark_tables(), encoding="utf-8")
 
 
 def write_nets(folder: Path) -> None:
@@ -92,6 +93,7 @@ def net_page(name: str, model: nn.Module, folder: Path) -> str:
         drawing=draw(model),
         layers=_layers(summary),
         totals=", ".join(totals),
+        links=_table_of_links(name, model, folder),
         differences="\n\n".join(_differences(parts)),
         file=os.path.relpath(inspect.getfile(type(model)), _DOCS),
         recipes=_recipes(name),
@@ -103,7 +105,7 @@ def _fill(template: str, **values: str) -> str:
     return Template((_DOCS / template).read_text(encoding="utf-8")).substitute(values)
 
 
-def _layers(summary: Any) -> str:
+def _layers(summary: classicnets.Summary) -> str:
     rows = []
     for row in summary.rows:
         if not (row.formula or row.parameters or row.fixed or row.multiply_adds):
@@ -116,16 +118,15 @@ def _layers(summary: Any) -> str:
         numbers = (row.connections, row.multiply_adds, row.receptive_field, row.jump)
         rows.append(
             [
-                f"`{row.name.rsplit('.', 1)[-1]}`",
-                row.type,
+                f"`{row.name.rsplit('.', 1)[-1]}` {row.type}",
                 shape,
                 formula,
                 f"{row.parameters:,}" if row.parameters else fixed,
                 *("" if number is None else f"{number:,}" for number in numbers),
             ]
         )
-    heads = ["layer", "type", "output", "(W - F + 2P)/S + 1", "parameters", "connections"]
-    return _table([*heads, "multiply-adds", "field", "jump"], rows, right=4)
+    heads = ["layer", "output", "(W - F + 2P)/S + 1", "parameters", "connections"]
+    return "{.dense}\n" + _table([*heads, "multiply-adds", "field", "jump"], rows, right=3)
 
 
 def _recipes(name: str) -> str:
@@ -153,21 +154,53 @@ def _recipes(name: str) -> str:
         for recipe in recipes
         if (words := [text for text in (recipe.source, recipe.note) if text])
     ]
-    return _fill("_recipes.md", name=name, table=_table(heads, rows), notes="\n".join(notes))
+    return _fill(
+        "_recipes.md", name=name, table="{.dense}\n" + _table(heads, rows), notes="\n".join(notes)
+    )
 
 
 def _weights(name: str, folder: Path) -> list[str]:
-    """The card of the weights that come with the library, and what their filters look like."""
-    try:
-        card = str(classicnets.model_card(name))
-        model = create_model(name, pretrained=True)
-    except (AttributeError, classicnets.ClassicNetsError):
+    """The card of the weights that come with the library, and what the trained net looks like."""
+    if name not in list_pretrained():
         return []
-    return ["## Weights", re.sub(r"^#+ .*\n+", "", card), *_pictures(name, model, folder)]
+    card = model_card(name)
+    rows = [re.split(r" {2,}", line, maxsplit=1) for line in str(card).splitlines()]
+    model = create_model(name, pretrained=True)
+    seen = plots.activations(model, card.transform(_digit()), classes=card.classes)
+    return [
+        "## Weights",
+        _table(["", ""], [[label, _marked(text)] for label, text in rows]),
+        f"`create_model({name!r}, pretrained=True)` gives the net with these weights.",
+        "### What its filters look for",
+        _picture(plots.filters(model), folder / f"{name}_filters.png", "The filters"),
+        "### What it sees in a four",
+        "One digit of scikit-learn's, which the net was not trained on, and what each layer makes "
+        "of it; black is the lowest value of a layer and white its highest.",
+        _picture(seen, folder / f"{name}_maps.png", "The feature maps, layer by layer"),
+    ]
 
 
-def _pictures(name: str, model: nn.Module, folder: Path) -> list[str]:
-    return []
+def _digit() -> Image.Image:
+    """A four of scikit-learn's digits as a picture like MNIST's: 20x20 pixels in 28x28."""
+    picture = Image.new("L", (28, 28))
+    levels = load_digits().images[4] * 255 / 16
+    picture.paste(Image.fromarray(levels.astype("uint8")).resize((20, 20)), (4, 4))
+    return picture
+
+
+def _table_of_links(name: str, model: nn.Module, folder: Path) -> str:
+    """Which maps see which, where the net has a table."""
+    try:
+        figure = plots.connections(model)
+    except classicnets.ClassicNetsError:
+        return ""
+    picture = _picture(figure, folder / f"{name}_links.png", "Which map sees which")
+    return f"### Which map sees which\n\n{picture}"
+
+
+def _picture(figure: Figure, path: Path, words: str) -> str:
+    figure.savefig(path)
+    return f"![{words}]({path.name})"
 
 
 def _differences(parts: dict[str, str]) -> list[str]:
@@ -207,7 +240,7 @@ def _sections(model: nn.Module) -> dict[str, str]:
     sections = {"head": ""}
     title = "head"
     for line in inspect.getdoc(type(model)).splitlines():
-        if match := re.match(r"([A-Z][\w ]*):(?: (.*))?$", line):
+        if match := re.match(_HEADING, line):
             title, line = match[1], match[2] or ""
         sections[title] = f"{sections.get(title, '')}{line}\n"
     return {title: body.strip("\n") for title, body in sections.items()}
@@ -226,58 +259,6 @@ def _stories() -> dict[str, str]:
 
 def _trainable(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-
-
-def benchmark_tables(folder: Path = _BENCHMARKS) -> str:
-    """Every file of results as tables: a row for what was measured, n, mean and spread."""
-    text = []
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        text.append(f"## {path.stem.replace('_', ' ').capitalize()}")
-        facts = {key: value for key, value in result.items() if isinstance(value, str | int)}
-        if "command" in facts:
-            text.append(f"Made by `{facts.pop('command')}`.")
-        if "unit" in facts:
-            text.append(f"The unit is {facts.pop('unit')}.")
-        rows = list(_measurements(result))
-        if rows:
-            heads = ["what", "n", "mean", "deviation", "lowest", "highest"]
-            text.append(_table(heads, rows, right=1))
-        machine = {**facts, **{k: v for k, v in result.items() if k in ("machine", "versions")}}
-        text.append("; ".join(_plain(machine)) + ".")
-    return "\n\n".join(text) + "\n"
-
-
-def _measurements(result: Any, path: tuple[str, ...] = ()) -> Any:
-    """A row for each measurement in a tree of them: whatever has an n and a mean."""
-    if not isinstance(result, dict):
-        return
-    if {"n", "mean"} <= set(result):
-        keys = ("n", "mean", "deviation", "lowest", "highest")
-        yield [
-            ": ".join(name for name in path if name != "speeds"),
-            *(_number(result.get(key)) for key in keys),
-        ]
-        return
-    for name, value in result.items():
-        yield from _measurements(value, (*path, name))
-
-
-def _number(value: Any) -> str:
-    return "" if value is None else f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
-
-
-def _plain(facts: dict[str, Any], name: str = "") -> list[str]:
-    lines = []
-    for key, value in facts.items():
-        label = f"{name} {key}".strip().replace("_", " ")
-        if isinstance(value, dict):
-            lines += _plain(value)
-        elif isinstance(value, list):
-            lines.append(f"{label}: {', '.join(map(str, value))}")
-        else:
-            lines.append(f"{label}: {value}")
-    return [_marked(line) for line in lines]
 
 
 def _table(heads: list[str], rows: list[list[str]], right: int | None = None) -> str:

@@ -9,7 +9,7 @@ release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_*", "_*/**"]
 
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_block"]
 myst_heading_anchors = 3
 default_role = "code"  # what stands in single backticks in a docstring
 
@@ -28,7 +28,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 pygments_style = "tango"
-pygments_dark_style = "monokai"
+pygments_dark_style = "github-dark"
 _light = {
     "drawing-fill": "#dbe7f3",
     "drawing-shade": "#b9cfe6",

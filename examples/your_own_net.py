@@ -44,6 +44,7 @@ def main(epochs: int = 15) -> float:
         val_loader=DataLoader(val, batch_size=256),
         epochs=epochs,
         optimizer="adamw",
+        lr=0.005,
         schedule="cosine",
         seed=0,  # dropout
     )

@@ -13,12 +13,13 @@ import classicnets
 
 
 def draw_pictures(root: Path, count: int) -> None:
-    """Draw `count` pictures of each class, in any colour, size and place."""
+    """Draw `count` pictures of each class, bright on dark, in many colours, sizes and places."""
     dice = random.Random(0)
     for name in ("circle", "square"):
         (root / name).mkdir(parents=True)
         for number in range(count):
-            ground, ink = (tuple(dice.sample(range(256), 3)) for _ in range(2))
+            ground = tuple(dice.randint(0, 110) for _ in "RGB")
+            ink = tuple(dice.randint(140, 255) for _ in "RGB")
             picture = Image.new("RGB", (64, 48), ground)
             side, x, y = dice.randint(18, 28), dice.randint(8, 24), dice.randint(4, 14)
             pen = ImageDraw.Draw(picture)
@@ -32,7 +33,7 @@ def main(count: int = 150, epochs: int = 20) -> float:
         draw_pictures(Path(folder), count)
         data = classicnets.data.image_folder(folder, image_size=32, resize=36, cache="memory")
         model = classicnets.LeNet5(2, in_channels=3, activation="relu", pooling="max")
-        classicnets.fit(model, data.train, val_loader=data.val, epochs=epochs, lr=0.002, seed=0)
+        classicnets.fit(model, data.train, val_loader=data.val, epochs=epochs, lr=0.003, seed=0)
         result = classicnets.evaluate(model, data.test)
         print(result)
 

@@ -139,17 +139,6 @@ def test_a_drawing_keeps_the_proportions_of_the_maps(generator: ModuleType) -> N
     assert sizes == pytest.approx([128 * side / 32 for side in (32, 28, 14, 10, 5)])
 
 
-def test_the_tables_of_benchmarks_hold_every_measurement(
-    tmp_path: Path, generator: ModuleType
-) -> None:
-    (tmp_path / "one.json").write_text(
-        '{"command": "python one.py", "fit": {"n": 5, "mean": 1.25, "lowest": 1, "highest": 1.5}}'
-    )
-    table = generator.benchmark_tables(tmp_path)
-    assert "python one.py" in table
-    assert "| fit | 5 | 1.25 |  | 1 | 1.5 |" in table
-
-
 def test_every_public_name_is_in_the_reference() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "api").glob("*.md"))
     shown = set(re.findall(r"^\.\. auto\w+:: (?:classicnets\.)?(\w+)$", text, flags=re.MULTILINE))
@@ -196,6 +185,7 @@ def test_the_site_builds_without_a_warning_a_dead_link_or_a_load_from_another_ho
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     for words in (
         ["docs/_build_pages.py"],
+        ["benchmarks/tables.py"],
         [
             "-m",
             "sphinx",

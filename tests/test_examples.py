@@ -28,15 +28,15 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return load
 
 
-def test_lenet5_reads_nine_digits_of_ten(
+def test_lenet5_reads_most_digits(
     example: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    assert example("train_lenet5").main(epochs=12) > 0.88
+    assert example("train_lenet5").main(epochs=5) > 0.8
     assert (tmp_path / "confusion.png").is_file()
 
 
-def test_a_net_of_one_s_own_reads_nine_digits_of_ten(example: Callable[[str], ModuleType]) -> None:
-    assert example("your_own_net").main(epochs=8) > 0.9
+def test_a_net_of_one_s_own_reads_most_digits(example: Callable[[str], ModuleType]) -> None:
+    assert example("your_own_net").main(epochs=5) > 0.85
 
 
 def test_pictures_of_one_s_own_are_told_apart(example: Callable[[str], ModuleType]) -> None:
@@ -68,9 +68,9 @@ def test_the_notebook_runs_and_shows_the_accuracy(
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             assert not cell["outputs"], "commit the notebook without outputs"
-            source = "".join(cell["source"]).replace("epochs=30", "epochs=12")
+            source = "".join(cell["source"]).replace("epochs=30", "epochs=5")
             exec(compile(source, "train_lenet5.ipynb", "exec"), names)  # noqa: S102
-    assert names["result"].accuracy > 0.88
+    assert names["result"].accuracy > 0.8
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
