@@ -302,11 +302,12 @@ def line_of(row: Row, results: list[dict[str, Any]]) -> str:
     spread = f" ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else ""
     each = ", ".join(f"{error:.2f}" for error in errors)
     work = [record["processor seconds"] for result in results for record in result["records"]]
+    minutes = sum(work) / len(results) / 60
     passes = sorted({result["passes"] for result in results})
     machines = sorted({result["machine"]["processor"] for result in results})
     return (
         f"| {row.title} | {printed} | {statistics.mean(errors):.2f}{spread} % ({each}) "
-        f"| {', '.join(map(str, passes))} | {sum(work) / len(results) / 60:.1f} min | {', '.join(machines)} |"
+        f"| {', '.join(map(str, passes))} | {minutes:.1f} min | {', '.join(machines)} |"
     )
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from classicnets import LeNet1, LeNet5Paper, LeNet1989
-from classicnets.errors import ConfigError
+from classicnets.errors import ConfigError, DivergedError
 from classicnets.layers import ScaledTanh
 from classicnets.training.losses import map_distance, own_distance, signed_mse
 from classicnets.training.pattern_steps import PatternStep, one_pass
@@ -120,3 +120,15 @@ def test_a_net_that_is_no_chain_is_found_out_at_the_first_picture():
     step = step_of(Twice(), signed_mse, (4,))
     with pytest.raises(ConfigError, match="net is Twice, whose forward does other things"):
         step(torch.rand(1, 4), torch.tensor([0]))
+
+
+def test_a_net_without_an_input_shape_needs_one():
+    with pytest.raises(ConfigError, match=r"input_shape is None, and Sequential has none"):
+        step_of(mlp, signed_mse)
+
+
+def test_a_pass_that_diverges_says_so():
+    step = step_of(nn.Sequential(nn.Linear(4, 2)), signed_mse, (4,), lr=1e30)
+    pictures = [(torch.ones(5, 4), torch.zeros(5, dtype=torch.int64))]
+    with pytest.raises(DivergedError, match="within the first 5 pictures; lower the learning"):
+        one_pass(step, pictures)

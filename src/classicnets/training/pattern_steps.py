@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DivergedError
 from ..layers import RBFOutput, ScaledTanh, Subsample2d, TableConv2d, UnitBiasConv2d
 from .losses import Loss
 
@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 class PatternStep:
     """Learns from one picture at a time: forward, loss, backward, update.
 
-    The same gradients as autograd's, to rounding, in about a third of the time on the nets here.
+    The same gradients as autograd's, to rounding, in a fraction of the time.
 
     Args:
         net: layers that follow one another, each used once, on the CPU in float32: convolutions
@@ -37,8 +37,8 @@ class PatternStep:
         image (1, C, H, W), label (1,); gives the loss () and the outputs (1, classes).
 
     Raises:
-        ConfigError: a layer that is not among these; at the first picture, a net whose layers do
-            not follow one another.
+        ConfigError: a layer that is not among these, or no input_shape; at the first picture, a
+            net whose layers do not follow one another.
 
     Example:
         >>> from classicnets import LeNet5Paper
@@ -62,7 +62,12 @@ class PatternStep:
         self._optimizer = optimizer
         self._unproved: nn.Module | None = net
         self._cells: list[_Cell] = []
-        shape: Shape = getattr(net, "input_shape", ()) if input_shape is None else input_shape
+        shape: Shape | None = input_shape or getattr(net, "input_shape", None)
+        if shape is None:
+            raise ConfigError(
+                f"input_shape is None, and {type(net).__name__} has none of its own; "
+                "give the shape of one picture, such as (1, 28, 28)"
+            )
         for layer in net.modules():
             if next(layer.children(), None) is None:
                 self._cells.append(_cell(layer, shape))
@@ -103,6 +108,7 @@ def one_pass(step: PatternStep, batches: Iterable[tuple[Tensor, Tensor]]) -> tup
 
     Raises:
         ConfigError: there was no picture.
+        DivergedError: the loss is NaN or infinite; looked at after each batch.
     """
     total, right, count = 0.0, 0, 0
     for images, labels in batches:
@@ -111,6 +117,11 @@ def one_pass(step: PatternStep, batches: Iterable[tuple[Tensor, Tensor]]) -> tup
             total += loss.item()
             right += int(outputs.argmax()) == int(label)
         count += len(labels)
+        if not math.isfinite(total):
+            raise DivergedError(
+                f"the loss became {total} within the first {count} pictures; lower the learning "
+                "rate, or begin with other weights"
+            )
     if not count:
         raise ConfigError("batches has no picture; give a list or a loader of (images, labels)")
     return total / count, right / count
