@@ -59,7 +59,8 @@ class MaxPool2d(nn.MaxPool2d):
             in_rows = torch.maximum(input[..., 0::2], input[..., 1::2])
             largest: Tensor = torch.maximum(in_rows[..., 0::2, :], in_rows[..., 1::2, :])
             return largest
-        return super().forward(input)
+        result: Tensor | tuple[Tensor, Tensor] = super().forward(input)
+        return result
 
 
 def mean_pool(x: Tensor) -> Tensor:

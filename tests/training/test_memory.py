@@ -2,6 +2,7 @@ import ctypes
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,8 +44,8 @@ def test_no_page_is_asked_for_again_while_freed_memory_is_kept() -> None:
 @needs_glibc
 def test_kept_memory_goes_back_to_the_system_at_the_end() -> None:
     def resident() -> int:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()
 
     with freed_memory_kept():
         maps = [torch.ones(1 << 20) for _ in range(64)]

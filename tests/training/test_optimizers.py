@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from classicnets.training.optimizers import build_optimizer, give_gradients_their_layout
 
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_a_named_optimizer_is_fused_and_right_whatever_the_strides_of_a_gradient(name: str) -> None:
     def updated(rebind: bool) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import ConfigError, DivergedError
 from .batches import Batches
@@ -20,6 +21,7 @@ from .evaluate import score
 from .events import Callback, Event, wants_steps
 from .history import EpochRecord, History
 from .interruption import Interruption
+from .layout import give_state_the_layout
 from .losses import Loss
 from .progress import Progress
 from .random_state import random_state, set_random_state
@@ -70,6 +72,7 @@ class Loop:
         loss: Loss,
         schedule: Schedule | None,
         schedule_by_batch: bool,
+        average: float | None,
         early_stopping: int | None,
         callbacks: Sequence[Callback],
         save_every: int | None,
@@ -94,6 +97,10 @@ class Loop:
         self._val = val
         self._loss = loss
         self._schedule_by_batch = schedule_by_batch
+        self._average: AveragedModel | None = None
+        if average is not None:
+            mean = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
+            self._average = AveragedModel(model, multi_avg_fn=mean)
         self._steps_schedule = schedule_by_batch and schedule is not None
         self._early_stopping = early_stopping
         self._callbacks = callbacks
@@ -128,6 +135,8 @@ class Loop:
         if self.best is not None:
             self.history.best_epoch = self.best.epoch
             self.model.load_state_dict(self.best.weights)
+        elif self._average is not None:
+            self.model.load_state_dict(self._average.module.state_dict())
         return self.history
 
     def _one_epoch(self, epochs: int) -> None:
@@ -187,6 +196,8 @@ class Loop:
                 self._take_losses()
             if not step.waiting:
                 self.rate = groups[0]["lr"]
+                if self._average is not None:
+                    self._average.update_parameters(self.model)
                 if self._steps_schedule:
                     self._step_schedule_by_batch()
                 if interruption.received:
@@ -204,6 +215,8 @@ class Loop:
         self._read()
         if ended and step.finish_epoch():
             self.rate = groups[0]["lr"]
+            if self._average is not None:
+                self._average.update_parameters(self.model)
             self._step_schedule_by_batch()
         self.rate = float(self.rate)
         self.seconds = clock() - began
@@ -242,7 +255,7 @@ class Loop:
         if self._val is None:
             return None
         tally, *_ = score(
-            self.model,
+            self.model if self._average is None else self._average.module,
             self._val,
             self._loss,
             autocast=self.step.autocast(),
@@ -254,7 +267,8 @@ class Loop:
         self.stale += 1
         if self.best is not None and not self.best.beaten_by(val.accuracy, val.loss):
             return False
-        self.best = Best(self.epoch + 1, val.accuracy, val.loss, self._kept)
+        weights = self._kept if self._average is None else _copy(self._average.module)
+        self.best = Best(self.epoch + 1, val.accuracy, val.loss, weights)
         self.stale = 0
         return True
 
@@ -308,10 +322,7 @@ class Loop:
     def _keep(self) -> None:
         """Copy the weights, known to be finite, for the best epoch or a step that goes wrong."""
         self._check_weights()
-        self._kept = {
-            name: value.clone() if isinstance(value, Tensor) else value
-            for name, value in self.model.state_dict().items()
-        }
+        self._kept = _copy(self.model)
         self._kept_at = self.steps
 
     def _diverged(self, reason: NonFiniteError) -> DivergedError:
@@ -364,6 +375,7 @@ class Loop:
             best = {**asdict(self.best), "weights": dict(self.best.weights)}
         return {
             "model": self.model.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
             "scaler": self.step.scaler.state_dict(),
@@ -385,7 +397,10 @@ class Loop:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.model.load_state_dict(state["model"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        give_state_the_layout(self.optimizer)
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         self.step.scaler.load_state_dict(state["scaler"])
@@ -411,4 +426,11 @@ def _finite_names(state: dict[str, Any]) -> set[str]:
         name
         for name, value in state.items()
         if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isfinite().all())
+    }
+
+
+def _copy(model: torch.nn.Module) -> dict[str, Any]:
+    return {
+        name: value.clone() if isinstance(value, Tensor) else value
+        for name, value in model.state_dict().items()
     }
