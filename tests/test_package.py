@@ -17,10 +17,11 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Upper layers import lower ones; parts of one layer never import each other.
 LAYERS = (
     {"cli"},
-    {"runs"},
-    {"recipes", "pretrained", "run_folder"},
-    {"models", "data", "training", "plots", "layer_table"},
+    {"runs", "benchmark"},
+    {"recipes", "pretrained", "run_folder", "run_plots"},
+    {"models", "data", "training", "plots", "layer_table", "photo", "model_cards"},
     {"layers", "shapes", "preparation"},
+    {"pooling"},
     {"errors"},
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

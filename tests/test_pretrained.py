@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from classicnets import LeNet5, LeNet5Paper, create_model, fit, list_models, load
+from classicnets import LeNet5, LeNet5Paper, create_model, fit, load
 from classicnets.errors import CheckpointMismatchError, ConfigError, DataError
 
 
@@ -22,12 +22,6 @@ def test_create_model_refuses_an_unknown_option_and_lists_the_known():
         create_model("lecture_cnn", depth=3)
     with pytest.raises(ConfigError, match=r"depth is no option of lenet1, which has no options"):
         create_model("lenet1", depth=3)
-
-
-@pytest.mark.parametrize("name", list_models())
-def test_create_model_says_that_no_weights_ship_yet(name):
-    with pytest.raises(ConfigError, match=rf"ships no weights; .* classicnets train {name}$"):
-        create_model(name, pretrained=True)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from classicnets.errors import (
     StorageError,
     WeightsError,
 )
+from classicnets.recipes import Recipe
 from classicnets.runs import Run, open_run, train
 
 FILES = {
@@ -160,6 +161,56 @@ def test_wrong_arguments_leave_no_folder(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ConfigError, match="epochs"):
         train("lenet5", epochs=0)
     assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.fixture
+def rich_recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """A recipe for LeNet-1 on digits that uses all that a recipe can say."""
+    recipe = Recipe(
+        net="lenet1",
+        data="digits",
+        name="rich",
+        preparation={"image_size": 28, "digit_size": 16},
+        augment={"rotation": 5.0},
+        epochs=2,
+        batch_size=64,
+        optimizer="sgd",
+        optimizer_options={"momentum": 0.5},
+        lr=0.01,
+        schedule=None,
+        label_smoothing=0.1,
+        seed=7,
+    )
+    monkeypatch.setattr("classicnets.recipes._RECIPES", (recipe,))
+    return recipe
+
+
+def test_a_run_of_a_rich_recipe_goes_on_to_the_bits_it_would_have_reached(
+    rich_recipe: Recipe, tmp_path: Path
+) -> None:
+    whole = train("lenet1", recipe="rich", epochs=3, out=tmp_path / "whole", progress=False)
+    train("lenet1", recipe="rich", out=tmp_path / "part", progress=False)
+    resumed = runs.resume(tmp_path / "part", epochs=3, progress=False)
+    assert resumed.history.step_losses == whole.history.step_losses
+    weights = zip(resumed.model.parameters(), whole.model.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in weights)
+
+
+def test_a_run_records_its_recipe_in_full(rich_recipe: Recipe, tmp_path: Path) -> None:
+    metrics = train("lenet1", recipe="rich", out=tmp_path / "run", progress=False).metrics
+    assert metrics == {**json.loads(json.dumps(metrics)), "result": metrics["result"]}
+    assert metrics["recipe"] == "rich"
+    assert metrics["seed"] == 7
+    assert metrics["data"]["options"]["augment"] == {"rotation": 5.0}
+    assert metrics["fit"]["label_smoothing"] == 0.1
+    assert metrics["fit"]["optimizer_options"] == {"momentum": 0.5}
+    settings = open_run(tmp_path / "run").data().train.settings
+    assert settings["augment"] == repr(classicnets.data.Affine(rotation=5.0))
+
+
+def test_data_that_are_not_fetched_need_a_root() -> None:
+    with pytest.raises(ConfigError, match="root is None, and cats_vs_dogs is not fetched; name"):
+        train("lenet_catdog", recipe="tutorial")
 
 
 def test_a_run_that_did_not_finish_is_told(copied: Path) -> None:

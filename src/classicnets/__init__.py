@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import data, errors, layers, models, plots, recipes, shapes, training
     from .errors import ClassicNetsError
     from .layer_table import Summary, summary
+    from .model_cards import ModelCard, model_card
     from .models import (
         AlexNet,
         AlexNetPaper,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         SequentialCNN,
         list_models,
     )
+    from .photo import DigitPhoto, digit_photo
     from .pretrained import create_model, load
     from .training import (
         Evaluation,
@@ -43,6 +45,8 @@ _NAMES = {
     "ClassicNetsError": "errors",
     "Summary": "layer_table",
     "summary": "layer_table",
+    "ModelCard": "model_cards",
+    "model_card": "model_cards",
     "AlexNet": "models",
     "AlexNetPaper": "models",
     "LeNet1": "models",
@@ -53,6 +57,8 @@ _NAMES = {
     "LectureCNN": "models",
     "SequentialCNN": "models",
     "list_models": "models",
+    "DigitPhoto": "photo",
+    "digit_photo": "photo",
     "create_model": "pretrained",
     "load": "pretrained",
     "Evaluation": "training",
@@ -69,6 +75,7 @@ __all__ = [
     "AlexNet",
     "AlexNetPaper",
     "ClassicNetsError",
+    "DigitPhoto",
     "Evaluation",
     "History",
     "LeNet1",
@@ -77,11 +84,13 @@ __all__ = [
     "LeNet1989",
     "LeNetCatDog",
     "LectureCNN",
+    "ModelCard",
     "Prediction",
     "SequentialCNN",
     "Summary",
     "create_model",
     "data",
+    "digit_photo",
     "errors",
     "evaluate",
     "fit",
@@ -89,6 +98,7 @@ __all__ = [
     "list_models",
     "load",
     "load_weights",
+    "model_card",
     "models",
     "plots",
     "predict",

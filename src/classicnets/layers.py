@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import ConfigError
+from .pooling import mean_pool
 
 __all__ = [
     "LocalResponseNorm",
@@ -74,7 +75,7 @@ class Subsample2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Average, scale and shift every map."""
-        return F.avg_pool2d(x, 2) * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+        return mean_pool(x) * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
 
     def connections(self, output_size: tuple[int, int]) -> int:
         """Four inputs and one bias per unit."""
@@ -169,7 +170,7 @@ class UnitBiasConv2d(nn.Module):
         padding: width of the border.
         border: its value.
     Shape:
-        input (N, in_channels, H, W); output (N, len(table), *output_size).
+        input (N, in_channels, H, W); output `(N, len(table), *output_size)`.
 
     Raises:
         ConfigError: an output map lists no input, one twice, or one that does not exist.

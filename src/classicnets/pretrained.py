@@ -1,5 +1,6 @@
 """Nets by name: fresh ones, those of a run, and those whose weights come with the library."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from inspect import signature
@@ -8,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from .errors import CheckpointMismatchError, ConfigError, DataError
+from .errors import CheckpointMismatchError, ConfigError, DataError, WeightsError
+from .model_cards import ModelCard, model_card
 from .models import list_models, model_class
 from .preparation import Preparation
 from .training import load_weights
@@ -42,16 +44,20 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
 
     Args:
         name: one of `list_models()`.
-        pretrained: load the weights that come with the library.
+        pretrained: load the weights that come with the library, without any network; the net
+            is then in evaluation mode and bears its `preparation`. See `model_card`.
         options: the net's own arguments by keyword; see its class.
 
     Raises:
         ConfigError: the name is unknown, an option is unknown or out of range, or weights are
-            asked for, of which this version ships none.
+            asked for that do not come with the library, or were trained with other options.
+        WeightsError: the weights are damaged.
 
     Example:
         >>> create_model("lenet5", activation="relu").options["activation"]
         'relu'
+        >>> create_model("lenet5", pretrained=True).preparation.image_size
+        32
     """
     net = model_class(name)
     known = list(signature(net).parameters)
@@ -59,12 +65,32 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
         if option not in known:
             takes = f"takes {', '.join(known)}" if known else "has no options"
             raise ConfigError(f"{option} is no option of {name}, which {takes}")
-    if pretrained:
-        raise ConfigError(
-            f"pretrained is {pretrained!r}, but this version ships no weights; give "
-            f"pretrained=False and train the net: classicnets train {name}"
+    return _shipped(net, model_card(name), options) if pretrained else net(**options)
+
+
+def _shipped(net: type[nn.Module], card: ModelCard, options: Mapping[str, Any]) -> nn.Module:
+    """Build a net with the weights that come with the library, their SHA-256 proved."""
+    model = net(**{**card.net_options, **options})
+    for option, value in card.net_options.items():
+        if option in options and options[option] != value:
+            raise ConfigError(
+                f"{option} is {options[option]!r}, but the weights of {card.name} were trained "
+                f"with {value!r}; leave it out, or give pretrained=False and train the net"
+            )
+    try:
+        found = hashlib.sha256(card.path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(
+            f"cannot read the weights of {card.name}: {error}; install classicnets again"
+        ) from error
+    if found != card.sha256:
+        raise WeightsError(
+            f"{str(card.path)!r} has SHA-256 {found}, its card says {card.sha256}; "
+            "install classicnets again"
         )
-    return net(**options)
+    load_weights(model, card.path)
+    model.preparation = card.preparation  # type: ignore[assignment]
+    return model.eval()
 
 
 def load(path: str | Path, *, model: nn.Module | None = None) -> nn.Module:

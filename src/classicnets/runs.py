@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from . import __version__, plots
+from . import __version__, plots, run_plots
 from . import data as data_sets
 from .errors import ConfigError, DataError
+from .model_cards import ModelCard, model_card
+from .models import list_models
 from .pretrained import create_model, load, read_metrics
-from .recipes import find_recipe, list_recipes
+from .recipes import evaluation_loss, find_recipe, fit_arguments, list_recipes
 from .run_folder import (
     claim_folder,
     give_up,
@@ -31,13 +33,14 @@ from .run_folder import (
     write_history,
     write_metrics,
 )
-from .training import Evaluation, History, evaluate, fit, predict, save_weights
+from .training import Evaluation, History, evaluate, fit, save_weights
 from .training.ranks import find_ranks, on_every_rank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .data import Splits
+    from .training.losses import Loss
 
 __all__ = ["PICTURES", "Run", "open_run", "resume", "train"]
 
@@ -69,9 +72,9 @@ class Run:
         return tuple(self.metrics["classes"])
 
     @property
-    def loss(self) -> str:
-        """The name of the loss that the net was trained by."""
-        return str(self.metrics["fit"]["loss"])
+    def loss(self) -> "str | Loss":
+        """The loss that the net was trained by, labels unsmoothed, as `evaluate` takes it."""
+        return evaluation_loss(self.metrics["fit"]["loss"])
 
     def data(self, *, root: str | Path | None = None, download: bool = True) -> "Splits":
         """Load the data of the run again, split and prepared as they were.
@@ -83,33 +86,30 @@ class Run:
         data = self.metrics["data"]
         return _load_data(data["name"], data["options"], root or data["root"], download)
 
-    def draw(self, kind: str, *, root: str | Path | None = None, download: bool = True) -> "Figure":
-        """Draw one of `PICTURES` anew; all but the curves need the data.
-
-        Raises:
-            ConfigError: there is no such picture.
-        """
-        if kind not in PICTURES:
-            raise ConfigError(f"kind is {kind!r}; the pictures are {', '.join(PICTURES)}")
-        if kind == "curves":
-            return plots.curves(self.history)
-        test = self.data(root=root, download=download).test
-        if kind == "confusion":
-            return plots.confusion(evaluate(self.model, test).confusion, self.classes)
-        return _draw_predictions(self.model, test, self.classes)
+    def draw(
+        self,
+        kind: str,
+        *,
+        image: Any = None,
+        root: str | Path | None = None,
+        download: bool = True,
+    ) -> "Figure":
+        """Draw one of `run_plots.KINDS`; see `run_plots.draw`."""
+        return run_plots.draw(self, kind, image=image, root=root, download=download)
 
 
 @on_every_rank
 def train(
     net: str,
     *,
-    data: str = "digits",
+    recipe: str = "quick",
+    data: str | None = None,
     root: str | Path | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
     net_options: Mapping[str, Any] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     download: bool = True,
@@ -123,13 +123,15 @@ def train(
 
     Args:
         net: name of the net, as in `list_models`.
-        data: name of the data set: "digits", "mnist" or "fashion_mnist".
+        recipe: which of the net's recipes, as in `recipes.list_recipes`.
+        data: name of the data set; None for the first that the recipe is for, "digits" if it is
+            the quick one.
         root: where the data lie or are put; None for the data set's own choice.
         epochs: instead of the recipe's.
         batch_size: instead of the recipe's.
         lr: instead of the recipe's.
         net_options: what the net is built with, beside the recipe's.
-        seed: rules the split, the order of the data and the first weights.
+        seed: rules the split, the order of the data and the first weights; None for the recipe's.
         device: "auto" or the name of a device.
         out: the run's folder; None for `runs/<net>-<data>-<n>`, n being the next free number.
         download: whether to fetch data that are not there.
@@ -142,24 +144,22 @@ def train(
         StorageError: the folder holds a run already or cannot be written.
         DivergedError: the loss became NaN or infinite.
     """
-    recipe = find_recipe(net, data)
-    fit_options: dict[str, Any] = {
-        "epochs": recipe.epochs if epochs is None else epochs,
-        "optimizer": recipe.optimizer,
-        "lr": recipe.lr if lr is None else lr,
-        "schedule": recipe.schedule,
-        "loss": recipe.loss,
-        "device": device,
-        "seed": seed,
-    }
+    chosen = find_recipe(net, data, recipe)
+    data = chosen.data
+    seed = chosen.seed if seed is None else seed
+    settings: dict[str, Any] = {**chosen.fit_settings(), "device": device, "seed": seed}
+    given = {"epochs": epochs, "lr": lr}
+    settings.update({name: value for name, value in given.items() if value is not None})
     data_options = {
-        **recipe.preparation,
-        "batch_size": recipe.batch_size if batch_size is None else batch_size,
+        **chosen.preparation,
+        "batch_size": chosen.batch_size if batch_size is None else batch_size,
         "seed": seed,
     }
+    if chosen.augment is not None:
+        data_options["augment"] = dict(chosen.augment)
     ranks = find_ranks()
     splits = ranks.in_turn(lambda: _load_data(data, data_options, root, download))
-    options = {**recipe.net_options, **(net_options or {})}
+    options = {**chosen.net_options, **(net_options or {})}
     model = _new_model(net, options, seed)
     num_classes = options.get("num_classes", len(splits.classes))
     if num_classes != len(splits.classes):
@@ -173,13 +173,13 @@ def train(
         "net": {"name": net, "options": model.options},
         "data": {
             "name": data,
-            "options": splits.options,
+            "options": {**splits.options, **data_options},
             "root": None if root is None else str(Path(root).resolve()),
         },
         "preparation": splits.preparation.to_dict(),
         "classes": list(splits.classes),
-        "recipe": recipe.name,
-        "fit": fit_options,
+        "recipe": chosen.name,
+        "fit": settings,
         "seed": seed,
         "result": None,
         "versions": {name: version(name) for name in _PACKAGES},
@@ -225,7 +225,7 @@ def resume(
     for name, value in (("epochs", epochs), ("device", device)):
         if value is not None:
             metrics["fit"][name] = value
-    for name in metrics["fit"]:
+    for name in fit_arguments(metrics["fit"]):
         if name not in signature(fit).parameters:
             raise DataError(f"metrics.json of {str(folder)!r} is damaged at 'fit.{name}'")
     data = metrics["data"]
@@ -254,12 +254,12 @@ def _go_on(
         progress=progress,
         checkpoint_dir=folder / "checkpoints",
         resume=resume,
-        **metrics["fit"],
+        **fit_arguments(metrics["fit"]),
     )
     model.preparation = splits.preparation  # type: ignore[assignment]
     if history.interrupted:
         return Run(folder, model, history, {**metrics, "result": None})
-    evaluation = evaluate(model, splits.test, loss=metrics["fit"]["loss"])
+    evaluation = evaluate(model, splits.test, loss=evaluation_loss(metrics["fit"]["loss"]))
     metrics["result"] = {
         "test": {
             "loss": evaluation.loss,
@@ -279,17 +279,21 @@ def _go_on(
 
 
 def open_run(path: str | Path) -> Run:
-    """Read a run back from its folder.
+    """Read a run back from its folder, or the one whose weights come with the library.
 
     Args:
-        path: the folder that `train` wrote.
+        path: the folder that `train` wrote, or the name of a net; a run in a folder of that name
+            goes before. Of the weights that come with the library there is no history.
 
     Raises:
         DataError: it is no folder of a finished run, or a file in it is damaged.
-        ConfigError: `metrics.json` names a net or options that do not exist.
+        ConfigError: `metrics.json` names a net or options that do not exist, or no weights come
+            with the library for a net of that name.
         WeightsError: the weights are damaged or belong to another net.
     """
     folder = Path(path)
+    if str(path) in list_models() and not (folder / "metrics.json").exists():
+        return _shipped_run(model_card(str(path)))
     metrics = read_metrics(folder)
     if metrics["result"] is None:
         raise DataError(
@@ -297,6 +301,29 @@ def open_run(path: str | Path) -> Run:
         )
     model = load(folder)
     return Run(folder, model, read_history(folder, metrics["result"]), metrics)
+
+
+def _shipped_run(card: ModelCard) -> Run:
+    metrics = {
+        "classicnets": card.versions["classicnets"],
+        "net": {"name": card.name, "options": card.net_options},
+        "data": {"name": card.data, "options": card.data_options, "root": None},
+        "preparation": card.preparation.to_dict(),
+        "classes": card.classes,
+        "recipe": card.recipe,
+        "fit": card.fit,
+        "seed": card.seed,
+        "result": {
+            "test": {
+                "loss": card.loss,
+                "accuracy": card.accuracy,
+                "interval": card.interval,
+                "count": card.count,
+            }
+        },
+    }
+    model = create_model(card.name, pretrained=True)
+    return Run(card.path.parent, model, History(), metrics)
 
 
 def _load_data(
@@ -309,7 +336,14 @@ def _load_data(
     for option in options:
         if option not in signature(function).parameters:
             raise ConfigError(f"{option!r} is no option of data.{name}; train again")
-    splits: Splits = function(root, download=download, **options)
+    arguments = dict(options)
+    if isinstance(arguments.get("augment"), Mapping):
+        arguments["augment"] = data_sets.Affine(**arguments["augment"])
+    if "download" in signature(function).parameters:
+        arguments["download"] = download
+    elif root is None:
+        raise ConfigError(f"root is None, and {name} is not fetched; name the folder that has it")
+    splits: Splits = function(root, **arguments)
     return splits
 
 
@@ -337,17 +371,10 @@ def _write(run: Run, evaluation: Evaluation, test: Loader) -> None:
     write_history(run.path, history)
     figures = {
         "confusion": plots.confusion(evaluation.confusion, run.classes),
-        "predictions": _draw_predictions(run.model, test, run.classes),
+        "predictions": run_plots.draw_grid("predictions", run.model, test, run.classes),
     }
     if history.step_losses:
         figures["curves"] = plots.curves(history)
     for kind, figure in figures.items():
         save_figure(figure, run.path / f"{kind}.png")
     write_metrics(run.path, run.metrics)
-
-
-def _draw_predictions(model: nn.Module, test: Loader, classes: Sequence[str]) -> "Figure":
-    batches = list(test)
-    images = torch.cat([images for images, _ in batches]).cpu()
-    labels = torch.cat([labels for _, labels in batches]).cpu()
-    return plots.predictions(images, labels, predict(model, images), classes)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from classicnets import create_model, list_models
+from classicnets import create_model, list_models, model_card
 from classicnets.cli import main
 from classicnets.cli.nets import CARDS
 
@@ -41,11 +41,18 @@ def test_info_gives_the_differences_from_the_paper(capsys: pytest.CaptureFixture
     assert "classicnets train lenet5_paper --data digits" in text
 
 
+def test_info_shows_the_card_of_the_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert str(model_card("lenet5")) in run(capsys, "info", "lenet5")
+    assert "sha256" not in run(capsys, "info", "alexnet")
+
+
 def test_info_gives_json(capsys: pytest.CaptureFixture[str]) -> None:
     facts = json.loads(run(capsys, "info", "lenet5", "--json"))
     assert facts["class"] == "LeNet5"
     assert facts["options"]["activation"] == "tanh"
-    assert facts["data"] == ["digits", "mnist", "fashion_mnist"]
+    assert facts["weights"]["sha256"] == model_card("lenet5").sha256
+    pairs = {(recipe["data"], recipe["name"]) for recipe in facts["recipes"]}
+    assert pairs >= {("digits", "quick"), ("mnist", "quick"), ("fashion_mnist", "quick")}
 
 
 def test_summary_shows_every_layer(capsys: pytest.CaptureFixture[str]) -> None:

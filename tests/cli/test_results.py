@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 
+from classicnets import create_model, model_card, predict
 from classicnets.cli import main
-from classicnets.runs import Run
+from classicnets.runs import Run, open_run
 
 
 def call(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
@@ -98,12 +99,98 @@ def test_predict_writes_a_row_a_picture(
 def test_predict_prepares_a_picture_as_the_data_set_does(
     digits_run: Run, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from classicnets import predict
-
     (row,) = json.loads(call(capsys, "predict", digits_run.path, picture, "--json"))
     *_, (images, _) = digits_run.data().test
     expected = predict(digits_run.model, images[-1:]).probabilities[0].tolist()
     assert list(row["probabilities"].values()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_evaluate_takes_a_net_whose_weights_come_with_the_library(
+    mnist_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = call(capsys, "evaluate", "lenet5", "--root", mnist_root, "--no-download", "--json")
+    found = json.loads(text)
+    assert found["accuracy"] == pytest.approx(model_card("lenet5").accuracy, abs=0.00021)
+
+
+def test_a_run_in_a_folder_named_like_a_net_goes_before_its_weights(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_run("lenet5").metrics["data"]["name"] == "mnist"
+    shutil.copytree(digits_run.path, "lenet5")
+    assert open_run("lenet5").metrics["data"]["name"] == "digits"
+
+
+def test_a_net_without_weights_names_those_that_have_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["predict", "alexnet", "a.png"]) == 3
+    assert "of which no weights come" in capsys.readouterr().err
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A one in dark ink on grey paper, off the middle."""
+    page = Image.new("L", (300, 200), 200)
+    ImageDraw.Draw(page).line([(60, 40), (50, 130)], 30, 12)
+    page.save(tmp_path / "one.jpg")
+    return tmp_path / "one.jpg"
+
+
+def test_predict_finds_the_digit_in_a_photograph_and_says_what_it_saw(
+    photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "lenet5", str(photo)]) == 0
+    out, err = capsys.readouterr()
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert row["label"] == "1"
+    assert err.startswith(f"{photo}: dark on light, inverted (background 200); digit at ")
+
+
+def test_predict_warns_of_a_page_without_ink(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (300, 200), 200).save(tmp_path / "empty.png")
+    assert main(["predict", "lenet5", str(tmp_path / "empty.png")]) == 0
+    assert "empty.png: warning: no ink found" in capsys.readouterr().err
+
+
+def test_predict_tells_programs_what_it_saw(
+    photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = json.loads(call(capsys, "predict", "lenet5", photo, "--json"))
+    assert row["label"] == "1"
+    assert row["seen"]["inverted"] is True
+    assert set(row["seen"]) == {"box", "inverted", "background", "notes", "warnings"}
+
+
+def test_predict_as_is_searches_for_no_digit(
+    photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "lenet5", str(photo), "--as-is", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert not err
+    (row,) = json.loads(out)
+    assert "seen" not in row
+    plain = predict(create_model("lenet5", pretrained=True), photo).probabilities[0].tolist()
+    assert list(row["probabilities"].values()) == pytest.approx(plain, abs=1e-6)
+
+
+def test_predict_shows_what_the_net_was_given(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(capsys, "predict", "lenet5", photo, "--show", tmp_path / "seen.png")
+    with Image.open(tmp_path / "seen.png") as drawn:
+        assert drawn.width == 800
+
+
+def test_predict_shows_nothing_where_nothing_is_searched(
+    digits_run: Run, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ([str(digits_run.path)], ["lenet5", "--as-is"]):
+        assert main(["predict", *words, str(photo), "--show", "seen.png"]) == 2
+        assert "--show is for nets of MNIST" in capsys.readouterr().err
 
 
 def test_predict_takes_a_folder_and_writes_a_file_that_no_spreadsheet_runs(

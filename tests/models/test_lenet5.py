@@ -147,7 +147,8 @@ def test_lenet5_activation_stands_in_all_four_places(activation, layer):
 @pytest.mark.parametrize(("pooling", "layer"), [("avg", nn.AvgPool2d), ("max", nn.MaxPool2d)])
 def test_lenet5_pooling_stands_in_both_places(pooling, layer):
     net = LeNet5(pooling=pooling)
-    assert type(net.features.s2) is type(net.features.s4) is layer
+    assert isinstance(net.features.s2, layer)
+    assert isinstance(net.features.s4, layer)
 
 
 @pytest.mark.parametrize(

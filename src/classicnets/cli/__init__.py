@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from .. import __version__, errors
-from . import folders, nets, results, training
+from . import benchmark, folders, nets, plots, results, training
 from .output import printable
 
 __all__ = ["main"]
@@ -45,6 +45,7 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
         [
             "classicnets train lenet5",
             "classicnets train lenet5 --data mnist --epochs 3",
+            "classicnets train lenet5 --recipe modern --root ~/data",
             "classicnets train lenet5 --option activation=relu --option pooling=max --seed 1",
         ],
     ),
@@ -60,20 +61,30 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
         [
             "classicnets evaluate runs/lenet5-digits-1",
             "classicnets evaluate runs/lenet5-mnist-1 --root ~/data --json",
+            "classicnets evaluate lenet5",
         ],
     ),
     "predict": (
         results.predict,
         [
+            "classicnets predict lenet5 photo.png --show seen.png",
             "classicnets predict runs/lenet5-digits-1 seven.png",
             "classicnets predict runs/lenet5-digits-1 scans/ -o predictions.csv",
         ],
     ),
     "plot": (
-        results.plot,
+        plots.plot,
         [
-            "classicnets plot runs/lenet5-digits-1 curves",
-            "classicnets plot runs/lenet5-digits-1 predictions -o mistakes.pdf",
+            "classicnets plot runs/lenet5-digits-1 mistakes",
+            "classicnets plot runs/lenet5-digits-1 activations seven.png -o seven.pdf",
+            "classicnets plot runs/lenet5-digits-1 curves --with runs/lenet1-digits-1",
+        ],
+    ),
+    "bench": (
+        benchmark.bench,
+        [
+            "classicnets bench lenet5",
+            "classicnets bench lenet5 alexnet --batch-size 1 --batch-size 64",
         ],
     ),
     "doctor": (

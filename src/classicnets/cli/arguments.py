@@ -16,6 +16,13 @@ NetOptions = Annotated[
     ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+RunOrNet = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN|NAME",
+        help="The folder of a run, or a net whose weights come with the library.",
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

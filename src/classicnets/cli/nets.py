@@ -1,6 +1,7 @@
 """Commands about the nets themselves: list, info, summary, size."""
 
 import inspect
+from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -51,8 +52,10 @@ def list_nets(as_json: Json = False) -> None:
 def info(name: NetName, as_json: Json = False) -> None:
     """Tell about one net.
 
-    Its paper, where it departs from it, its options, and the recipes that train it.
+    Its paper, where it departs from it, its options, the recipes that train it, and the card of
+    the weights that come with the library.
     """
+    from ..model_cards import list_pretrained, model_card
     from ..models import model_class
     from ..recipes import list_recipes
 
@@ -63,6 +66,7 @@ def info(name: NetName, as_json: Json = False) -> None:
         for parameter in inspect.signature(kind).parameters.values()
     }
     recipes = list_recipes(name)
+    weights = model_card(name) if name in list_pretrained() else None
     if as_json:
         print_json(
             {
@@ -71,7 +75,8 @@ def info(name: NetName, as_json: Json = False) -> None:
                 "input_shape": CARDS[name].input_shape,
                 "parameters": CARDS[name].parameters,
                 "options": options,
-                "data": [recipe.data for recipe in recipes],
+                "recipes": [asdict(recipe) for recipe in recipes],
+                "weights": weights and weights.to_dict(),
                 "text": text,
             }
         )
@@ -85,10 +90,14 @@ def info(name: NetName, as_json: Json = False) -> None:
         listed = ", ".join(f"{option}={default!r}" for option, default in options.items())
         typer.echo(f"Options: {listed}")
     for recipe in recipes:
+        which = "" if recipe.name == "quick" else f" --recipe {recipe.name}"
         expected = f", expect {recipe.expected}" if recipe.expected else ""
         typer.echo(
-            f"classicnets train {name} --data {recipe.data}: {recipe.epochs} epochs{expected}"
+            f"classicnets train {name}{which} --data {recipe.data}: "
+            f"{recipe.epochs} epochs{expected}"
         )
+    if weights:
+        typer.echo(f"\n{weights}")
 
 
 def summary(

@@ -1,14 +1,18 @@
-"""Commands about a trained run: evaluate, predict, plot."""
+"""Commands about a trained run: evaluate, predict."""
 
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import DataError
-from .arguments import DataRoot, Device, Json, NoDownload, RunFolder
+from .arguments import DataRoot, Device, Json, NoDownload, RunOrNet
 from .output import columns, print_json, printable, to_csv, to_json, write_text
+
+if TYPE_CHECKING:
+    from ..photo import DigitPhoto
 
 _PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
@@ -21,16 +25,8 @@ class Part(StrEnum):
     test = "test"
 
 
-class Kind(StrEnum):
-    """The pictures of a run."""
-
-    curves = "curves"
-    confusion = "confusion"
-    predictions = "predictions"
-
-
 def evaluate(
-    run: RunFolder,
+    run: RunOrNet,
     part: Annotated[Part, typer.Option(help="Which part of the data.")] = Part.test,
     root: DataRoot = None,
     device: Device = "auto",
@@ -65,7 +61,7 @@ def evaluate(
 
 
 def predict(
-    run: RunFolder,
+    run: RunOrNet,
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of them.")
     ],
@@ -73,25 +69,58 @@ def predict(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write there, not to standard output."),
     ] = None,
+    show: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw the pictures there, beside what the net was given of them."
+        ),
+    ] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Take pictures whole, without search for a digit.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Say what pictures show.
 
-    A row for each: path, label and the probability of every class. A picture is made grey or RGB
-    and brought to the size of the net as its data were; it is neither cropped nor inverted, so a
-    digit should fill the picture, light on dark.
+    A row for each: path, label and the probability of every class. For a net of MNIST the digit is
+    looked for in each picture: inverted if dark on light, cropped, fitted into 20x20 and centred,
+    as MNIST's digits are; what was seen is told on standard error. For any other net, or --as-is, a
+    picture is only made grey or RGB and brought to the size of the net.
 
     In CSV, text that starts like a formula gets an apostrophe before it; JSON keeps every path
     exactly.
     """
+    from ..photo import digit_photo, draw_photos
+    from ..run_folder import save_figure
     from ..runs import open_run
     from ..training import predict as ask
 
     opened = open_run(run)
     paths = [path for image in images for path in _pictures_at(image)]
-    prediction = ask(opened.model, paths, device=device)
+    searched = opened.metrics["data"]["name"] == "mnist" and not as_is
+    if show is not None and not searched:
+        raise typer.BadParameter("--show is for nets of MNIST, and not together with --as-is")
+    photos = [digit_photo(path) for path in paths] if searched else []
+    pictures = [photo.picture for photo in photos] if searched else paths
+    prediction = ask(opened.model, pictures, device=device)
     labels = [opened.classes[label] for label in prediction.labels.tolist()]
+    for path, photo in zip(paths, photos, strict=False):
+        seen = "; ".join((*photo.notes, *(f"warning: {text}" for text in photo.warnings)))
+        typer.echo(printable(f"{path}: {seen}"), err=True)
+    if show is not None:
+        certainty = prediction.probabilities.max(1).values.tolist()
+        save_figure(
+            draw_photos(
+                [
+                    (path, photo, f"{label}, {100 * share:.1f} %")
+                    for path, photo, label, share in zip(
+                        paths, photos, labels, certainty, strict=True
+                    )
+                ]
+            ),
+            show,
+        )
     answers = list(zip(paths, labels, prediction.probabilities.tolist(), strict=True))
     if as_json:
         text = to_json(
@@ -100,8 +129,9 @@ def predict(
                     "path": str(path),
                     "label": label,
                     "probabilities": dict(zip(opened.classes, shares, strict=True)),
+                    **({"seen": _seen(photos[number])} if searched else {}),
                 }
-                for path, label, shares in answers
+                for number, (path, label, shares) in enumerate(answers)
             ]
         )
     else:
@@ -117,29 +147,10 @@ def predict(
         write_text(output, text)
 
 
-def plot(
-    run: RunFolder,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="curves, confusion or predictions.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="A .png, .pdf or .svg; else RUN/KIND.png."
-        ),
-    ] = None,
-    root: DataRoot = None,
-    no_download: NoDownload = False,
-) -> None:
-    """Draw a picture of a run.
-
-    The curves of its training, its confusion matrix, or the worst of its predictions.
-    """
-    from ..run_folder import save_figure
-    from ..runs import open_run
-
-    path = output or run / f"{kind.value}.png"
-    figure = open_run(run).draw(kind.value, root=root, download=not no_download)
-    save_figure(figure, path)
-    typer.echo(printable(str(path)))
+def _seen(photo: "DigitPhoto") -> dict[str, Any]:
+    values = {field.name: getattr(photo, field.name) for field in fields(photo)}
+    del values["picture"]
+    return values
 
 
 def _pictures_at(path: Path) -> list[Path]:

@@ -28,9 +28,16 @@ _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 
 def train(
     name: NetName,
+    recipe: Annotated[
+        str, typer.Option(metavar="RECIPE", help="quick, modern, fast, tutorial: see `info NAME`.")
+    ] = "quick",
     data: Annotated[
-        str, typer.Option(metavar="DATA", help="digits, mnist or fashion_mnist.")
-    ] = "digits",
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="digits, mnist or fashion_mnist; else the first that the recipe is for.",
+        ),
+    ] = None,
     root: DataRoot = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes over the training part.")
@@ -39,8 +46,8 @@ def train(
     lr: Annotated[float | None, typer.Option(metavar="RATE", help="Highest learning rate.")] = None,
     option: NetOptions = None,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Rules split, order and first weights.")
-    ] = 0,
+        int | None, typer.Option(metavar="N", help="Rules split, order and first weights.")
+    ] = None,
     device: Device = "auto",
     out: Annotated[
         Path | None,
@@ -59,6 +66,7 @@ def train(
 
     run = runs.train(
         name,
+        recipe=recipe,
         data=data,
         root=root,
         epochs=epochs,

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from ..pooling import MaxPool2d
 from . import input_check
 from .option_check import check_int
 
@@ -49,10 +50,10 @@ class LectureCNN(nn.Module):
         self.features = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(in_channels, 64, 3),  # (64, 26, 26)
-                pool1=nn.MaxPool2d(2),  # (64, 13, 13)
+                pool1=MaxPool2d(2),  # (64, 13, 13)
                 relu1=nn.ReLU(),
                 conv2=nn.Conv2d(64, 128, 3),  # (128, 11, 11)
-                pool2=nn.MaxPool2d(2),  # (128, 5, 5)
+                pool2=MaxPool2d(2),  # (128, 5, 5)
                 relu2=nn.ReLU(),
             )
         )

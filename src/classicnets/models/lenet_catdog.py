@@ -5,6 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from ..pooling import MaxPool2d
 from . import input_check
 from .option_check import check_int
 
@@ -51,10 +52,10 @@ class LeNetCatDog(nn.Module):
             OrderedDict(
                 conv1=nn.Conv2d(in_channels, 16, 5),  # (16, 220, 220)
                 relu1=nn.ReLU(),
-                pool1=nn.MaxPool2d(2),  # (16, 110, 110)
+                pool1=MaxPool2d(2),  # (16, 110, 110)
                 conv2=nn.Conv2d(16, 32, 5),  # (32, 106, 106)
                 relu2=nn.ReLU(),
-                pool2=nn.MaxPool2d(2),  # (32, 53, 53)
+                pool2=MaxPool2d(2),  # (32, 53, 53)
             )
         )
         self.classifier = nn.Sequential(

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from ..pooling import MaxPool2d
 from . import input_check
 from .option_check import check_int
 
@@ -51,10 +52,10 @@ class SequentialCNN(nn.Module):
                 relu1=nn.ReLU(),
                 conv2=nn.Conv2d(16, 32, 5),  # (32, 20, 20)
                 relu2=nn.ReLU(),
-                pool2=nn.MaxPool2d(2),  # (32, 10, 10)
+                pool2=MaxPool2d(2),  # (32, 10, 10)
                 conv3=nn.Conv2d(32, 64, 5),  # (64, 6, 6)
                 relu3=nn.ReLU(),
-                pool3=nn.MaxPool2d(2),  # (64, 3, 3)
+                pool3=MaxPool2d(2),  # (64, 3, 3)
             )
         )
         self.classifier = nn.Sequential(

@@ -150,14 +150,14 @@ class Batches:
         if isinstance(batch, Mapping):
             batch = None
         try:
-            images, labels = map(torch.as_tensor, batch)
+            images, labels = batch
+            if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
+                images, labels = torch.as_tensor(images), torch.as_tensor(labels)
             counts = len(images), len(labels)
         except (TypeError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"batch {index} is no pair (images, labels) of tensors or arrays: {error}"
             ) from error
-        if images.is_floating_point() and self._dtype is not None:
-            images = images.to(self._dtype)
         if counts[0] != counts[1] or counts[0] == 0:
             raise DataError(
                 f"batch {index} has {counts[0]} images and {counts[1]} labels; "
@@ -165,12 +165,16 @@ class Batches:
             )
         if self.num_classes is not None:
             check_labels(labels, self.num_classes, f"batch {index}")
-        if not labels.is_floating_point():
+        dtype = images.dtype
+        if dtype is not self._dtype and self._dtype is not None and dtype.is_floating_point:
+            images = images.to(self._dtype)
+        if labels.dtype is not torch.int64 and not labels.is_floating_point():
             labels = labels.long()
-        return (
-            images.to(self.device, non_blocking=True),
-            labels.to(self.device, non_blocking=True),
-        )
+        if images.device != self.device:
+            images = images.to(self.device, non_blocking=True)
+        if labels.device != self.device:
+            labels = labels.to(self.device, non_blocking=True)
+        return images, labels
 
 
 def _length(loader: Iterable[Any]) -> int | None:

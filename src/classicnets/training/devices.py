@@ -1,10 +1,12 @@
 """Where to compute: the name of a device, checked against the devices that exist."""
 
+import os
+import shutil
 from itertools import chain
 
 import torch
 
-from ..errors import DeviceError
+from ..errors import ConfigError, DeviceError
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -39,6 +41,21 @@ def device_of(module: torch.nn.Module) -> torch.device:
 def dtype_of(module: torch.nn.Module) -> torch.dtype | None:
     """Return the type of a module's first floating parameter, None when it has none."""
     return next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
+
+
+def compiled(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """Return a module that runs as `torch.compile` makes it.
+
+    Raises:
+        ConfigError: it is to run on a CPU, and there is no C++ compiler.
+    """
+    compilers = os.environ.get("CXX"), "g++", "clang++", "cl"
+    if device.type == "cpu" and not any(name and shutil.which(name) for name in compilers):
+        raise ConfigError(
+            "compile is True, but no C++ compiler is found (CXX, g++, clang++, cl); "
+            "install one, or leave compile out: on a CPU these nets gain nothing by it"
+        )
+    return torch.compile(module)  # type: ignore[return-value]
 
 
 def _existing_devices() -> list[str]:

@@ -87,7 +87,7 @@ def _parts(
             labels = labels.tensor_split(ranks.world_size)[ranks.rank]
         yield images, labels
         index += 1
-    ranks.exchange(ENDED)
+    ranks.exchange(state=ENDED)
 
 
 def _check_equal(ranks: Ranks, batch: tuple[Tensor, Tensor]) -> None:
@@ -170,10 +170,11 @@ class RankNet(torch.nn.Module):
         """Return the outputs of this rank's part, of no image if that is empty."""
         self._waiting = (self._waiting + 1) % self._accumulate
         last = self._waiting == 0
+        last = self._waiting == 0
         if self._reorders:  # DistributedDataParallel orders its buckets anew, once and together
             self._ranks.exchange()
         self._reorders, self._synced = last and not self._synced, self._synced or last
-        self._parallel.require_backward_grad_sync = last  # type: ignore[assignment]
+        self._parallel.require_backward_grad_sync = last  # as its no_sync() does
         shown = images if len(images) else images.new_zeros((2, *images.shape[1:]))
         with _own_stream(self._ranks, images.device):
             outputs: Tensor = self._parallel(shown)

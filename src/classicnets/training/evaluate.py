@@ -1,6 +1,7 @@
 """How good a net is: loss, accuracy with its interval, confusion."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from .batches import Batches, check_labels
 from .devices import device_of, dtype_of
 from .distributed import in_order, total, unwrapped
 from .losses import Loss, resolve_loss
+from .memory import freed_memory_kept
 from .progress import Progress
 from .random_state import random_state_kept
 from .ranks import find_ranks, on_every_rank
@@ -134,7 +136,7 @@ def evaluate(
     place = device_of(model) if device is None else ranks.device(device)
     model.to(place)
     batches = Batches(loader, place, dtype_of(model), ranks)
-    with Progress(progress and ranks.rank == 0) as bar:
+    with Progress(progress and ranks.rank == 0) as bar, freed_memory_kept():
         bar.start("evaluate", batches.count)
         scored = score(model, batches, resolve_loss(loss), bar=bar)
     tally, labels, predictions, num_classes = scored
@@ -187,7 +189,7 @@ def score(
                 if are_classes(outputs, labels):
                     all_labels.append(labels)
                     all_predictions.append(outputs.argmax(1))
-            if bar and bar.due():
+            if bar and time.perf_counter() >= bar.next:
                 tally.read()
                 bar.show(done, tally.count, tally.loss, tally.accuracy)
             if stop():

@@ -11,7 +11,7 @@ import torch
 from ..errors import ConfigError, OutOfMemoryError, RankFailedError
 from .batches import Batches
 from .checkpoints import CheckpointStore
-from .devices import dtype_of
+from .devices import compiled, dtype_of
 from .distributed import (
     RankNet,
     align_random,
@@ -26,9 +26,11 @@ from .evaluate import check_classes
 from .events import Callback
 from .history import History
 from .interruption import Interruption
+from .layout import fastest_layout
 from .loop import Loop
 from .losses import Loss, resolve_loss
-from .optimizers import OptimizerChoice, build_optimizer
+from .memory import freed_memory_kept
+from .optimizers import OptimizerChoice, build_optimizer, settings_of
 from .progress import Progress
 from .random_state import random_state_kept
 from .ranks import find_ranks, on_every_rank
@@ -54,6 +56,8 @@ def fit(
     seed: int | None = None,
     clip_norm: float | None = None,
     accumulate: int = 1,
+    average: float | None = None,
+    compile: bool = False,  # noqa: A002 (torch's word)
     early_stopping: int | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
@@ -88,6 +92,11 @@ def fit(
             to go on as it is. The order of the data has its own seed, in the loader.
         clip_norm: the largest norm of all gradients together.
         accumulate: batches whose gradients make one update.
+        average: decay, 0..1, of a moving average of the weights, one of 0.999 spanning about the
+            last thousand updates. The average is what is validated and what the model ends with;
+            None for the weights themselves.
+        compile: whether to train through `torch.compile`. It takes a C++ compiler and some ten
+            seconds, and on a CPU makes these nets no faster.
         early_stopping: epochs without a better validation after which to stop.
         callbacks: callables of an `Event`, at each epoch's end, and at each step for those marked
             with `training.each_step`; one that returns True ends the run.
@@ -114,6 +123,8 @@ def fit(
         (2, 2)
     """
     _check_numbers(epochs, seed, clip_norm, accumulate, early_stopping, checkpoint_every)
+    if average is not None and not 0 < average < 1:
+        raise ConfigError(f"average is {average!r}; the decay must be a number between 0 and 1")
     if early_stopping is not None and val_loader is None:
         raise ConfigError("early_stopping needs a val_loader; give one, or leave it out")
     if checkpoint_dir is None and (resume or checkpoint_every is not None):
@@ -126,39 +137,44 @@ def fit(
     model.to(place)
     if isinstance(loss_function, torch.nn.Module):
         loss_function.to(place)
-    inner: torch.nn.Module = unwrapped(model)
+    inner = unwrapped(model)
     inner = getattr(inner, "_orig_mod", inner)  # what torch.compile wraps
-    chosen = build_optimizer(optimizer, model, lr)
-    updates = None if train.count is None else epochs * math.ceil(train.count / accumulate)
-    stepped, by_batch = build_schedule(schedule, chosen, updates)
-    identity = run_identity(
-        inner,
-        train,
-        {
-            "seed": seed,
-            "optimizer": type(chosen).__name__,
-            "optimizer settings": chosen.defaults,
-            "schedule": schedule,
-            "loss": loss,
-            "precision": precision,
-            "clip_norm": clip_norm,
-            "accumulate": accumulate,
-            "validation": val is not None,
-        },
-    )
-    net = net_of_step(ranks, model, accumulate)
-    step = Step(
-        net,
-        mean_over_ranks(ranks, loss_function),
-        chosen,
-        device=place,
-        precision=precision,
-        clip_norm=clip_norm,
-        accumulate=accumulate,
-        check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
-        average=net.average_gradients if isinstance(net, RankNet) else None,
-    )
     with ExitStack() as stack:
+        stack.enter_context(freed_memory_kept())
+        if not isinstance(optimizer, torch.optim.Optimizer):  # its state may be in another order
+            stack.enter_context(fastest_layout(inner, place, precision))
+        chosen = build_optimizer(optimizer, model, lr)
+        updates = None if train.count is None else epochs * math.ceil(train.count / accumulate)
+        stepped, by_batch = build_schedule(schedule, chosen, updates)
+        identity = run_identity(
+            inner,
+            train,
+            {
+                "seed": seed,
+                "optimizer": type(chosen).__name__,
+                "optimizer settings": settings_of(chosen),
+                "schedule": schedule,
+                "loss": loss,
+                "precision": precision,
+                "clip_norm": clip_norm,
+                "accumulate": accumulate,
+                "average": average,
+                "compile": compile,
+                "validation": val is not None,
+            },
+        )
+        net = net_of_step(ranks, compiled(model, place) if compile else model, accumulate)
+        step = Step(
+            net,
+            mean_over_ranks(ranks, loss_function),
+            chosen,
+            device=place,
+            precision=precision,
+            clip_norm=clip_norm,
+            accumulate=accumulate,
+            check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
+            share=net.average_gradients if isinstance(net, RankNet) else None,
+        )
         store = CheckpointStore(checkpoint_dir) if checkpoint_dir is not None else None
         if store is not None:
             ranks.first(lambda: stack.enter_context(store) and None)
@@ -177,6 +193,7 @@ def fit(
             loss=loss_function,
             schedule=stepped,
             schedule_by_batch=by_batch,
+            average=average,
             early_stopping=early_stopping,
             callbacks=one_callback(ranks, callbacks),
             save_every=checkpoint_every,

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import ConfigError, DivergedError
 from .batches import Batches
@@ -21,6 +22,7 @@ from .evaluate import score
 from .events import Callback, Event, wants_steps
 from .history import EpochRecord, History
 from .interruption import Interruption
+from .layout import give_state_the_layout
 from .losses import Loss
 from .progress import Progress
 from .random_state import random_state, set_random_state
@@ -71,6 +73,7 @@ class Loop:
         loss: Loss,
         schedule: Schedule | None,
         schedule_by_batch: bool,
+        average: float | None,
         early_stopping: int | None,
         callbacks: Sequence[Callback],
         save_every: int | None,
@@ -96,6 +99,11 @@ class Loop:
         self._val = val
         self._loss = loss
         self._schedule_by_batch = schedule_by_batch
+        self._average: AveragedModel | None = None
+        if average is not None:
+            mean = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
+            self._average = AveragedModel(model, multi_avg_fn=mean)
+        self._steps_schedule = schedule_by_batch and schedule is not None
         self._early_stopping = early_stopping
         self._callbacks = callbacks
         self._step_callbacks = [callback for callback in callbacks if wants_steps(callback)]
@@ -129,6 +137,8 @@ class Loop:
         if self.best is not None:
             self.history.best_epoch = self.best.epoch
             self.model.load_state_dict(self.best.weights)
+        elif self._average is not None:
+            self.model.load_state_dict(self._average.module.state_dict())
         return self.history
 
     def _one_epoch(self, epochs: int) -> None:
@@ -136,6 +146,8 @@ class Loop:
         if self._interrupted():
             return
         share_buffers(self._ranks, self.model)
+        if self._average is not None:
+            share_buffers(self._ranks, self._average.module)
         self._keep()
         self._warn_if_stuck()
         val = self._validate()
@@ -164,8 +176,10 @@ class Loop:
     def _train_one_epoch(self, heading: str) -> None:
         self.model.train()
         self._bar.start(heading, self.train.count)
+        step, bar, interruption = self.step, self._bar, self._interruption
+        groups, clock = self.optimizer.param_groups, time.perf_counter
         batches = self.train.epoch(self.epoch, self.batch)
-        began, before = time.perf_counter(), self.seconds
+        began = clock() - self.seconds
         seen_before = self.tally.count
         ended = False
         while True:
@@ -176,45 +190,50 @@ class Loop:
                 break
             except Exception:
                 self._read()
-                if not self.step.waiting:
+                if not step.waiting:
                     self.save(False)
                 raise
-            loss, outputs = self.step(images, labels)
+            loss, outputs = step(images, labels)
             self.batch += 1
             self.steps += 1
-            self.seconds = before + time.perf_counter() - began
+            now = clock()
+            self.seconds = now - began
             if self.tally.add(loss, outputs, labels):
                 self._take_losses()
-            if not self.step.waiting:
-                self.rate = self._rate()
-                if self._between_updates():
+            if not step.waiting:
+                self.rate = groups[0]["lr"]
+                if self._average is not None:
+                    self._average.update_parameters(self.model)
+                if self._steps_schedule:
+                    self._step_schedule_by_batch()
+                if interruption.received:
                     break
+                if self._save_every is not None:
+                    self._save_if_due()
             if self._step_callbacks:
-                self._tell(self._step_callbacks, self._event("step", loss.item()))
-                if self.history.stopped is not None and not self.step.waiting:
+                self._tell(self._step_callbacks, self._event("step", float(loss)))
+                if self.history.stopped is not None and not step.waiting:
                     break
-            if self._bar.due():
+            if now >= bar.next:
                 if self._ranks.alone:  # else all read at the same batches
                     self._read()
                 seen = (self.tally.count - seen_before) * self._ranks.world_size
-                self._bar.show(self.batch, seen, self.tally.loss, self.tally.accuracy)
+                bar.show(self.batch, seen, self.tally.loss, self.tally.accuracy)
         self._read()
-        if ended and self.step.finish_epoch():
-            self.rate = self._rate()
+        if ended and step.finish_epoch():
+            self.rate = groups[0]["lr"]
+            if self._average is not None:
+                self._average.update_parameters(self.model)
             self._step_schedule_by_batch()
-        self.seconds = before + time.perf_counter() - began
+        self.rate = float(self.rate)
+        self.seconds = clock() - began
 
-    def _between_updates(self) -> bool:
-        """Do what is due after an update; return whether a signal asks to stop."""
-        self._step_schedule_by_batch()
-        if self._interruption.received:
-            return True
+    def _save_if_due(self) -> None:
         due = self._save_every is not None and self.batch % self._save_every == 0
         if due and self.batch != self.train.count:  # the epoch's end saves by itself
             self._read()
             self._check_weights()
             self.save(False)
-        return False
 
     def _tell(self, callbacks: Sequence[Callback], event: Event) -> None:
         answers = [callback(event) for callback in callbacks]
@@ -243,7 +262,7 @@ class Loop:
         if self._val is None:
             return None
         tally, *_ = score(
-            self.model,
+            self.model if self._average is None else self._average.module,
             self._val,
             self._loss,
             autocast=self.step.autocast(),
@@ -255,7 +274,8 @@ class Loop:
         self.stale += 1
         if self.best is not None and not self.best.beaten_by(val.accuracy, val.loss):
             return False
-        self.best = Best(self.epoch + 1, val.accuracy, val.loss, self._kept)
+        weights = self._kept if self._average is None else _copy(self._average.module)
+        self.best = Best(self.epoch + 1, val.accuracy, val.loss, weights)
         self.stale = 0
         return True
 
@@ -263,8 +283,8 @@ class Loop:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def _step_schedule_by_batch(self) -> None:
-        if self._schedule_by_batch and self.schedule is not None:
-            self.schedule.step()  # type: ignore[call-arg]
+        if self._steps_schedule:
+            self.schedule.step()  # type: ignore[call-arg, union-attr]
 
     def _step_schedule_by_epoch(self, record: EpochRecord) -> None:
         if self.schedule is None or self._schedule_by_batch:
@@ -309,10 +329,7 @@ class Loop:
     def _keep(self) -> None:
         """Copy the weights, known to be finite, for the best epoch or a step that goes wrong."""
         self._check_weights()
-        self._kept = {
-            name: value.clone() if isinstance(value, Tensor) else value
-            for name, value in self.model.state_dict().items()
-        }
+        self._kept = _copy(self.model)
         self._kept_at = self.steps
 
     def _diverged(self, reason: NonFiniteError) -> DivergedError:
@@ -365,6 +382,7 @@ class Loop:
             best = {**asdict(self.best), "weights": dict(self.best.weights)}
         return {
             "model": self.model.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
             "scaler": self.step.scaler.state_dict(),
@@ -375,7 +393,7 @@ class Loop:
             "batch": self.batch,
             "steps": self.steps,
             "seconds": self.seconds,
-            "rate": self.rate,
+            "rate": float(self.rate),
             "tally": self.tally.state_dict(),
             "history": history,
             "best": best,
@@ -386,7 +404,10 @@ class Loop:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.model.load_state_dict(state["model"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        give_state_the_layout(self.optimizer)
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         self.step.scaler.load_state_dict(state["scaler"])
@@ -412,4 +433,11 @@ def _finite_names(state: dict[str, Any]) -> set[str]:
         name
         for name, value in state.items()
         if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isfinite().all())
+    }
+
+
+def _copy(model: torch.nn.Module) -> dict[str, Any]:
+    return {
+        name: value.clone() if isinstance(value, Tensor) else value
+        for name, value in model.state_dict().items()
     }

@@ -35,10 +35,29 @@ def own_distance(outputs: Tensor, labels: Tensor) -> Tensor:
     return -outputs.gather(1, labels[:, None]).mean()
 
 
+def map_distance(outputs: Tensor, labels: Tensor, *, rubbish: float = 1.0) -> Tensor:
+    """Return the mean distance to the own code, with the other codes pushed away.
+
+    The discriminative loss of LeCun et al., Proc. IEEE 86(11) 1998, eq. 9, the maximum a posteriori
+    criterion: y_D + log(e^-j + sum_i e^-y_i) for distances y and label D. The paper wants it where
+    the codes are learned, and does not say with which of its two losses LeNet-5 was trained.
+
+    Args:
+        outputs: (N, C), negated distances.
+        labels: (N,), int64.
+        rubbish: the paper's j, above 0, given there without a value; here 1. The distance of a
+            class of things that are no digit: codes farther off than j are pushed no more.
+    """
+    to_rubbish = outputs.new_full((len(outputs), 1), -rubbish)
+    competition = torch.cat((outputs, to_rubbish), 1).logsumexp(1)
+    return own_distance(outputs, labels) + competition.mean()
+
+
 _LOSSES: dict[str, Loss] = {
     "cross_entropy": F.cross_entropy,
     "mse": signed_mse,
     "distance": own_distance,
+    "map_distance": map_distance,
 }
 
 

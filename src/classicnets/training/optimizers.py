@@ -46,6 +46,8 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
                 "an optimizer, or a callable of the parameters"
             )
         kind, usual_lr, settings = _OPTIMIZERS[choice]
+        if kind is not torch.optim.RMSprop and _can_be_fused(parameters):
+            settings = {**settings, "fused": True}
         # lr is the one name that all of them share
         return kind(parameters, lr=usual_lr if lr is None else lr, **settings)  # type: ignore[call-arg]
     if lr is not None:
@@ -69,3 +71,30 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
     if not isinstance(optimizer, Optimizer):
         raise ConfigError(f"the optimizer callable returned {optimizer!r}, not a torch Optimizer")
     return optimizer
+
+
+def settings_of(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the settings of an optimizer that its results depend on, not how it computes them."""
+    how = {"fused", "foreach", "capturable"}
+    return {name: value for name, value in optimizer.defaults.items() if name not in how}
+
+
+def give_gradients_their_layout(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Copy any gradient whose strides are not its parameter's.
+
+    torch's fused optimizers on a CPU walk both in the parameter's order without a look at the
+    strides, and would update the wrong weights. Autograd keeps the rule by itself; a hook or a
+    callback that sets `.grad` may break it.
+    """
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is not None and gradient.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
+
+
+def _can_be_fused(parameters: list[torch.nn.Parameter]) -> bool:
+    """Return whether torch updates these in one call; others it would refuse."""
+    return all(
+        p.device.type in ("cpu", "cuda") and p.is_floating_point() and p.layout is torch.strided
+        for p in parameters
+    )

@@ -20,13 +20,16 @@ class Progress:
     Args:
         wanted: False for silence. True shows a bar when standard error is a terminal, a line when
             this is a notebook, and nothing elsewhere.
+
+    Attributes:
+        next: the time of `time.perf_counter` from which on to show something again.
     """
 
     INTERVAL = 0.1  # seconds
 
     def __init__(self, wanted: bool) -> None:
         self._display = _display() if wanted else None
-        self._next = 0.0 if self._display else float("inf")
+        self.next = 0.0 if self._display else float("inf")
         self._started = 0.0
         self._heading = ""
         self._total: int | None = None
@@ -48,16 +51,12 @@ class Progress:
         self._heading, self._total = heading, total
         self._started = time.perf_counter()
 
-    def due(self) -> bool:
-        """Return whether it is time to show something again."""
-        return time.perf_counter() >= self._next
-
     def show(self, done: int, images: int, loss: float, accuracy: float | None) -> None:
         """Show the state after `done` batches; `images` were seen since `start`."""
         if not self._display:
             return
         now = time.perf_counter()
-        self._next = now + self.INTERVAL
+        self.next = now + self.INTERVAL
         speed = images / max(now - self._started, 1e-9)
         text = f"{self._heading}  {_figures(loss, accuracy)}  {speed:,.0f} images/s"
         self._display.show(text, done, self._total)

@@ -3,16 +3,15 @@
 torchrun starts them, torch's own engine connects them, and `fit` and `evaluate` find it out by
 themselves. Once a batch the ranks exchange a row of numbers: how they are, which signal they got,
 their loss. What one of them reads there all of them read, so that they stop at the same batch. An
-error that one rank has alone closes its connections, and no other waits for it.
+error that one rank has alone is left in torch's store, where the others find it when its process
+has ended; none waits longer than `PATIENCE_SECONDS`.
 """
 
 import atexit
 import functools
-import gc
 import os
 import platform
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -260,7 +259,6 @@ class Ranks:
                 raise  # on every rank at once
             lost = self._is_lost(error)
             reason = self._reason() if lost else ""
-            traceback.clear_frames(error.__traceback__)  # connections are open while it is held
             self._close("" if lost else _line(error))
             if not lost:
                 self.known(error)
@@ -307,7 +305,6 @@ class Ranks:
                 dist.group.WORLD.abort()
         global _found
         self._group = _found = None
-        gc.collect()
         _leave()
 
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from ..errors import ConfigError
 from .losses import Loss
+from .optimizers import give_gradients_their_layout
 
 _PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -38,7 +39,7 @@ class Step:
         clip_norm: the largest norm of all gradients together, None for no limit.
         accumulate: batches whose gradients are averaged into one update.
         check: called once, with the first outputs and labels.
-        average: called before an update whose gradients other ranks do not know yet.
+        share: called before an update whose gradients other ranks do not know yet.
     """
 
     MOST_SKIPS = 20  # updates in a row that the gradient scaler may skip
@@ -54,7 +55,7 @@ class Step:
         clip_norm: float | None = None,
         accumulate: int = 1,
         check: Callable[[Tensor, Tensor], None] | None = None,
-        average: Callable[[], None] | None = None,
+        share: Callable[[], None] | None = None,
     ) -> None:
         if precision not in _PRECISIONS:
             raise ConfigError(
@@ -63,54 +64,69 @@ class Step:
         self._model = model
         self._loss = loss
         self._optimizer = optimizer
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._is_fused = any(group.get("fused") for group in optimizer.param_groups)
         self._device = device
         self._dtype = _PRECISIONS[precision]
         self._clip_norm = clip_norm
         self._accumulate = accumulate
         self._looks_at_once = device.type == "cpu"
         self._check = check
-        self._average = average
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self._share = share
+        self._is_scaled = precision == "fp16"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self._is_scaled)
         self.waiting = 0  # batches whose gradients wait for their update
         self.skipped = 0  # updates skipped in a row by the scaler
-        optimizer.zero_grad(set_to_none=True)
+        self._clear_gradients()
 
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Learn from a batch; return its mean loss and the outputs, both detached.
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor | float, Tensor]:
+        """Learn from a batch; return its mean loss and the outputs, detached.
+
+        The loss is a number on the CPU; elsewhere it is left on the device.
 
         Raises:
             NonFiniteError: the loss is NaN or infinite (looked at here on the CPU alone).
         """
-        with self.autocast():
-            outputs = self._model(images)
-            if self._check is not None:
-                self._check(outputs, labels)
-                self._check = None
-            loss = self._loss(outputs, labels)
+        if self._dtype is None:
+            loss, outputs = self._forward(images, labels)
+        else:
+            with self.autocast():
+                loss, outputs = self._forward(images, labels)
+        value: Tensor | float = loss.item() if self._looks_at_once else loss.detach()
+        if self._looks_at_once and not math.isfinite(value):
+            raise NonFiniteError(f"the loss is {value}")
+        if self._accumulate > 1:
+            loss = loss / self._accumulate
+        if self._is_scaled:
+            loss = self.scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.waiting += 1
+        if self.waiting == self._accumulate:
+            self._update()
+        return value, outputs.detach()
+
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self._model(images)
+        if self._check is not None:
+            self._check(outputs, labels)
+            self._check = None
+        loss = self._loss(outputs, labels)
         if not isinstance(loss, Tensor) or loss.ndim:
             raise ConfigError(
                 "the loss must return one number, the mean over the batch, as a tensor; "
                 "a torch loss does with reduction='mean'"
             )
-        if self._looks_at_once and not math.isfinite(loss.item()):
-            raise NonFiniteError(f"the loss is {loss.item()}")
-        part = loss / self._accumulate if self._accumulate > 1 else loss
-        self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]
-        self.waiting += 1
-        if self.waiting == self._accumulate:
-            self._update()
-        return loss.detach(), outputs.detach()
+        return loss, outputs
 
     def finish_epoch(self) -> bool:
         """Make the update that a last, smaller group of batches waits for; return whether any."""
         if not self.waiting:
             return False
-        if self._average is not None:
-            self._average()
-        for group in self._optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.grad.mul_(self._accumulate / self.waiting)
+        if self._share is not None:
+            self._share()
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(self._accumulate / self.waiting)
         self._update()
         return True
 
@@ -124,15 +140,18 @@ class Step:
         self.waiting = 0
         if self._clip_norm is not None:
             self.scaler.unscale_(self._optimizer)
-            torch.nn.utils.clip_grad_norm_(
-                (p for group in self._optimizer.param_groups for p in group["params"]),
-                self._clip_norm,
-            )
-        if not self.scaler.is_enabled():
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        if self._is_fused:
+            give_gradients_their_layout(self._parameters)
+        if not self._is_scaled:
             self._optimizer.step()
         else:
             self._update_scaled()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._clear_gradients()
+
+    def _clear_gradients(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def _update_scaled(self) -> None:
         before = self.scaler.get_scale()

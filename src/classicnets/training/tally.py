@@ -25,9 +25,9 @@ class Tally:
         self.loss_sum = 0.0
         self.correct: int | None = 0
         self.losses: list[float] = []
-        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._waiting: list[tuple[Tensor | float, Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> bool:
+    def add(self, loss: Tensor | float, outputs: Tensor, labels: Tensor) -> bool:
         """Take in one batch; return whether the sums were read, so that `losses` is up to date."""
         self._waiting.append((loss, outputs, labels))
         if len(self._waiting) < self.READ_EVERY:
@@ -41,7 +41,7 @@ class Tally:
             return
         losses, outputs, labels = zip(*self._waiting, strict=True)
         self._waiting.clear()
-        values: list[float] = torch.stack(losses).float().tolist()
+        values = _numbers(losses)
         for value, label in zip(values, labels, strict=True):
             self.loss_sum += value * len(label)
             self.count += len(label)
@@ -76,3 +76,10 @@ class Tally:
 def are_classes(outputs: Tensor, labels: Tensor) -> bool:
     """Return whether outputs (N, C) and labels (N,) of integers make a classification."""
     return outputs.ndim == 2 and labels.ndim == 1 and not labels.is_floating_point()
+
+
+def _numbers(losses: tuple[Tensor | float, ...]) -> list[float]:
+    """Return losses as numbers; those on a device are fetched together."""
+    tensors = [loss for loss in losses if isinstance(loss, Tensor)]
+    fetched = iter(torch.stack(tensors).float().tolist() if tensors else ())
+    return [next(fetched) if isinstance(loss, Tensor) else loss for loss in losses]

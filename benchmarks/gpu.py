@@ -1,0 +1,141 @@
+"""All questions about the GPU, in one script of less than eight minutes.
+
+    python benchmarks/gpu.py [--root FOLDER] [--only QUESTION] [--out FILE]
+    python benchmarks/gpu.py --device cpu --tiny     # a dry run of the same code, without a GPU
+
+FOLDER has MNIST/raw. A question that fails does not stop the others, and what is known so far is
+in the JSON file after each. Speeds that are compared are taken in turn, five times each.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for the deterministic runs
+
+from gpu_alexnet import alexnet
+from gpu_lenet import accuracy, capture, determinism, epoch
+from gpu_setting import Setting
+from report import RESULTS, save, speeds_as_json
+
+from classicnets import list_models
+from classicnets.benchmark import Measurement, measure, net_and_loss
+from classicnets.cli.benchmark import speed_table
+
+
+def tests(setting: Setting) -> dict[str, Any]:
+    """The tests that need a GPU and skip elsewhere: those with cuda or gpu in their name."""
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "cuda or gpu",
+        "-rfEs",
+    ]
+    words += ["tests/models" if setting.tiny else "tests"]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False, timeout=120)
+    *_, last = done.stdout.strip().splitlines() or [done.stderr[-300:]]
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return {"status": done.returncode, "summary": last, "failed": lines}
+
+
+def throughput(setting: Setting) -> dict[str, Any]:
+    """Every net on the CPU and on the GPU, as far as the time goes."""
+    sizes = (1, 2) if setting.tiny else (1, 16, 64, 256, 1024, 4096)
+    names = ["lenet1989"] if setting.tiny else list_models()
+    nets = {}
+    for name in names:
+        if time.perf_counter() > setting.deadline:
+            nets[name] = {"skipped": "out of time"}
+            continue
+        found: dict[str, list[Measurement]] = {}
+        for device in dict.fromkeys(["cpu", setting.device]):
+            model, loss = net_and_loss(name)
+            found[device] = []
+            for each in measure(
+                model, device=device, batch_sizes=sizes, loss=loss, repeats=3,
+                seconds=0.01 if setting.tiny else 0.1, patience=1.0,
+            ):  # fmt: skip
+                found[device].append(each)
+                if time.perf_counter() > setting.deadline:
+                    break
+        nets[name] = speeds_as_json(found)
+        print(f"{name}\n{speed_table(found)}", flush=True)
+    return {"nets": nets}
+
+
+QUESTIONS = {
+    "epoch": epoch,
+    "capture": capture,
+    "accuracy": accuracy,
+    "determinism": determinism,
+    "alexnet": alexnet,
+    "tests": tests,
+    "throughput": throughput,
+}
+
+
+def show(value: Any, indent: str = "") -> None:
+    """Print an answer as lines: a spread as its median and bounds."""
+    for key, found in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(found, dict) and {"median", "lowest", "highest"} <= set(found):
+            low, high = found["lowest"], found["highest"]
+            print(f"{indent}{key}: {found['median']:.6g} ({low:.6g} to {high:.6g}, n {found['n']})")
+        elif isinstance(found, dict | list):
+            print(f"{indent}{key}:")
+            show(found, indent + "  ")
+        else:
+            print(
+                f"{indent}{key}: {found:.6g}"
+                if isinstance(found, float)
+                else f"{indent}{key}: {found}"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--root", type=Path, help="folder that has MNIST/raw")
+    parser.add_argument("--tiny", action="store_true", help="a dry run that measures nothing")
+    parser.add_argument("--only", choices=QUESTIONS, action="append")
+    parser.add_argument("--minutes", type=float, default=7.5)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore", "the loss stayed within")  # noise cannot be learnt
+    root = given.root or os.environ.get("CLASSICNETS_DATA")
+    begun = time.perf_counter()
+    if root is None and not given.tiny:
+        parser.error("name the folder that has MNIST/raw by --root or CLASSICNETS_DATA")
+    setting = Setting(given.device, given.tiny, root and Path(root), begun + 60 * given.minutes)
+    out = given.out or RESULTS / ("gpu-dry-run.json" if given.tiny else "gpu.json")
+    answers: dict[str, Any] = {}
+    for name in given.only or QUESTIONS:
+        started = time.perf_counter()
+        try:
+            answer = QUESTIONS[name](setting)
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[:1]}"}
+        answers[name] = {"seconds": round(time.perf_counter() - started, 1), **answer}
+        print(f"\n{name}: {QUESTIONS[name].__doc__.splitlines()[0]}")
+        if name != "throughput":
+            show(answers[name], "  ")
+        save(
+            {"device": given.device, "tiny": given.tiny, **answers}, out, "python benchmarks/gpu.py"
+        )
+    print(f"{time.perf_counter() - begun:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""The questions about LeNet-5 on MNIST that `gpu.py` asks."""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from gpu_setting import Setting, in_turn, sgd
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from classicnets import LeNet5, evaluate, fit
+from classicnets.benchmark import spread
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def epoch(setting: Setting) -> dict[str, Any]:
+    """LeNet-5 on MNIST, batch 64, SGD: `fit` beside the tutorial's loop and Lightning."""
+    from torch.utils.data import DataLoader, TensorDataset
+    from torchvision import datasets, transforms
+
+    count = 256 if setting.tiny else 12_800  # what the slow ones get; speeds are per image
+    steps = transforms.Compose(
+        [transforms.Pad(2), transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+    )
+    if setting.tiny:
+        pictures: Any = datasets.FakeData(count, (1, 28, 28), 10, steps)
+    else:
+        pictures = datasets.MNIST(str(setting.root), train=True, transform=steps)
+        pictures = torch.utils.data.Subset(pictures, range(count))
+    images, labels = map(torch.cat, zip(*DataLoader(pictures, batch_size=256), strict=True))
+    by_transforms = DataLoader(pictures, batch_size=64, shuffle=True)
+    in_memory = DataLoader(TensorDataset(images, labels), batch_size=64, shuffle=True)
+    loader = setting.splits(64).train
+
+    def ours() -> float:
+        history = fit(
+            LeNet5(), loader, epochs=2, optimizer="sgd", lr=0.01, device=setting.device,
+            progress=False,
+        )  # fmt: skip
+        return history.epochs[-1].images_per_second
+
+    def tutorial(batches: Iterable[Any]) -> float:
+        net = LeNet5().to(setting.device)
+        optimizer, criterion = sgd(net), nn.CrossEntropyLoss()
+
+        def run() -> None:
+            running_loss = 0.0
+            for images, labels in batches:
+                images, labels = images.to(setting.device), labels.to(setting.device)
+                optimizer.zero_grad()
+                loss = criterion(net(images), labels)
+                loss.backward()
+                optimizer.step()
+                running_loss += loss.item()
+
+        return count / setting.clock(run)
+
+    ways = {
+        "fit": ours,
+        "tutorial's loop, transforms": lambda: tutorial(by_transforms),
+        "tutorial's loop, data in memory": lambda: tutorial(in_memory),
+    }
+    result: dict[str, Any] = {}
+    try:
+        ways |= lightning_ways(setting, count, by_transforms, in_memory)
+    except ImportError:
+        result["lightning"] = "not installed"
+    result |= in_turn(ways, setting.rounds)
+    begun = setting.wait()
+    history = fit(LeNet5(), loader, epochs=5, device=setting.device, progress=False)
+    result["seconds of fit's own clock, of five epochs"] = sum(e.seconds for e in history.epochs)
+    result["seconds of the whole call, of five epochs"] = setting.wait() - begun
+    return result
+
+
+def lightning_ways(
+    setting: Setting, count: int, by_transforms: Any, in_memory: Any
+) -> dict[str, Callable[[], float]]:
+    import logging
+
+    import lightning
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = LeNet5()
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            images, labels = batch
+            loss = F.cross_entropy(self.net(images), labels)
+            self.log("train_loss", loss)
+            return loss
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return sgd(self.net)
+
+    def run(batches: Any) -> float:
+        trainer = lightning.Trainer(
+            max_epochs=1, accelerator="gpu" if setting.device == "cuda" else "cpu", devices=1,
+            logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False,
+        )  # fmt: skip
+        return count / setting.clock(lambda: trainer.fit(Module(), batches))
+
+    return {
+        "Lightning, transforms": lambda: run(by_transforms),
+        "Lightning, data in memory": lambda: run(in_memory),
+    }
+
+
+def accuracy(setting: Setting) -> dict[str, Any]:
+    """Seconds of training and accuracy of fixed recipes on several seeds; bad seeds are told too.
+
+    The recipe to speak of is the one with the best validation, not the best test.
+    """
+    recipes = [(64, 6, 0.003), (128, 8, 0.004), (256, 12, 0.006), (512, 16, 0.01)]
+    result: dict[str, Any] = {}
+    for batch_size, epochs, lr in recipes[:1] if setting.tiny else recipes:
+        rows = []
+        for seed in range(setting.rounds):
+            splits = setting.splits(batch_size, seed)
+            torch.manual_seed(seed)
+            model = LeNet5().to(setting.device)
+            begun = setting.wait()
+            history = fit(
+                model, splits.train, epochs=1 if setting.tiny else epochs, lr=lr,
+                schedule="onecycle", seed=seed, device=setting.device, progress=False,
+            )  # fmt: skip
+            rows.append(
+                {
+                    "seconds with warm-up": setting.wait() - begun,
+                    "seconds of epochs": sum(each.seconds for each in history.epochs),
+                    "validation": evaluate(model, splits.val).accuracy,
+                    "test": evaluate(model, splits.test).accuracy,
+                }
+            )
+        name = f"batch {batch_size}, {epochs} epochs, Adam, onecycle to {lr}"
+        result[name] = {
+            **{key: asdict(spread([row[key] for row in rows])) for key in rows[0]},
+            "test by seed": ", ".join(f"{row['test']:.4f}" for row in rows),
+            "seeds at 99.0 % of test": sum(row["test"] >= 0.99 for row in rows),
+            "seeds": len(rows),
+        }
+    chosen = max(result, key=lambda name: result[name]["validation"]["median"])
+    return {"best by validation": chosen, "recipes": result}
+
+
+def capture(setting: Setting) -> dict[str, Any]:
+    """LeNet-5, batch 64, the data on the device: `fit` beside an eager loop and a captured one.
+
+    The loops by hand have no history, no checks and no accuracy; they take the same batches.
+    """
+    loader = setting.splits(64).train
+    batches: Batches = list(loader)[:-1]  # without the short one
+    images = sum(len(labels) for _, labels in batches)
+    start = LeNet5().to(setting.device)
+
+    def fitted(**options: Any) -> nn.Module:
+        model = copy.deepcopy(start)
+        loader.set_epoch(0)
+        histories.append(
+            fit(
+                model, loader, epochs=2, optimizer="sgd", lr=0.01, device=setting.device,
+                progress=False, **options,
+            )
+        )  # fmt: skip
+        return model
+
+    def eager() -> nn.Module:
+        model = copy.deepcopy(start)
+        optimizer = sgd(model)
+
+        def run(epoch: Iterable[tuple[Tensor, Tensor]]) -> None:
+            for pictures, labels in epoch:
+                optimizer.zero_grad(set_to_none=True)
+                F.cross_entropy(model(pictures), labels).backward()
+                optimizer.step()
+
+        loader.set_epoch(0)
+        run(loader)
+        seconds.append(setting.clock(lambda: run(loader)))
+        return model
+
+    histories: list[Any] = []
+    seconds: list[float] = []
+
+    def speed_of_fit(**options: Any) -> float:
+        fitted(**options)
+        return histories[-1].epochs[-1].images_per_second
+
+    def speed_of_eager() -> float:
+        eager()
+        return loader.num_images / seconds[-1]
+
+    ways = {"fit": speed_of_fit, "eager loop by hand": speed_of_eager}
+    if setting.device == "cuda":
+        replay = captured(copy.deepcopy(start), batches)
+        ways["captured loop by hand"] = lambda: images / setting.clock(replay)
+    if "compile" in inspect.signature(fit).parameters:
+        for choice in (False, True):
+            ways[f"fit(compile={choice})"] = lambda choice=choice: speed_of_fit(compile=choice)
+    result = in_turn(ways, setting.rounds)
+    ours, theirs = fitted().state_dict(), eager().state_dict()
+    result["largest difference of a weight from the eager loop's, two epochs"] = max(
+        float((ours[name] - theirs[name]).abs().max()) for name in ours
+    )
+    return result
+
+
+def captured(model: nn.Module, batches: Batches) -> Callable[[], None]:
+    """An epoch in which each step is one replay of a graph, as PyTorch's notes on CUDA have it."""
+    optimizer = sgd(model)
+    images, labels = (part.clone() for part in batches[0])
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+
+    def epoch() -> None:
+        for pictures, targets in batches:
+            images.copy_(pictures)
+            labels.copy_(targets)
+            graph.replay()
+
+    return epoch
+
+
+def determinism(setting: Setting) -> dict[str, Any]:
+    """Two runs with one seed under deterministic algorithms: are they equal to the bit?"""
+
+    def weights(model: nn.Module) -> dict[str, Tensor]:
+        loader = setting.splits(64).train
+        fit(model, loader, epochs=2, seed=0, device=setting.device, progress=False)
+        return model.state_dict()
+
+    variants: dict[str, Any] = {
+        "LeNet5": {},
+        "LeNet5, relu and max": {"activation": "relu", "pooling": "max"},
+    }
+    result = {}
+    torch.use_deterministic_algorithms(True)
+    try:
+        for name, options in variants.items():
+            torch.manual_seed(0)
+            start = LeNet5(**options)
+            first, second = (weights(copy.deepcopy(start)) for _ in range(2))
+            result[name] = all(torch.equal(first[key], second[key]) for key in first)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return {"equal to the bit": result}

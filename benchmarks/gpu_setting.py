@@ -1,0 +1,64 @@
+"""What the questions about the GPU share: the device, the data, the clock, ways taken in turn."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from classicnets import data
+from classicnets.benchmark import spread
+
+
+@dataclass(frozen=True)
+class Setting:
+    device: str
+    tiny: bool
+    root: Path | None
+    deadline: float  # of `time.perf_counter`
+
+    @property
+    def rounds(self) -> int:
+        return 2 if self.tiny else 5
+
+    def splits(self, batch_size: int, seed: int = 0) -> data.Splits:
+        if self.tiny:
+            return data.digits(batch_size=batch_size, seed=seed, device=self.device)
+        root = self.root
+        return data.mnist(root, batch_size=batch_size, seed=seed, device=self.device)
+
+    def wait(self) -> float:
+        """Let the device finish; return the time."""
+        torch.get_device_module(self.device).synchronize()
+        return time.perf_counter()
+
+    def clock(self, call: Callable[[], object]) -> float:
+        begun = self.wait()
+        call()
+        return self.wait() - begun
+
+
+def in_turn(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, Any]:
+    """Images a second of each way, in turn, after a first round that warms up; and the ratios."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            speed = way()
+            if number:
+                found[name].append(speed)
+    first = next(iter(found))
+    return {
+        "images per second": {name: asdict(spread(speeds)) for name, speeds in found.items()},
+        f"{first}, times": {
+            name: asdict(spread([a / b for a, b in zip(found[first], speeds, strict=True)]))
+            for name, speeds in found.items()
+            if name != first
+        },
+    }
+
+
+def sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)

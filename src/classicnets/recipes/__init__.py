@@ -1,0 +1,64 @@
+"""How each net is trained on each data set, one row a recipe, as a paper would print it.
+
+Settings were chosen on the validation part alone. `expected` is what then came out on the test
+part: the mean over its seeds, and the lowest and highest of them; None where not yet measured.
+"""
+
+from ..errors import ConfigError
+from ..models import model_class
+from .modern import FAST, MODERN
+from .quick import QUICK
+from .recipe import Expected, Recipe, evaluation_loss, fit_arguments
+from .tutorials import TUTORIALS
+
+__all__ = ["Expected", "Recipe", "evaluation_loss", "find_recipe", "fit_arguments", "list_recipes"]
+
+_RECIPES = (*QUICK, *MODERN, *FAST, *TUTORIALS)
+
+
+def list_recipes(
+    net: str | None = None, data: str | None = None, name: str | None = None
+) -> list[Recipe]:
+    """Return the recipes: of one net, for one data set, of one name where asked.
+
+    Example:
+        >>> [recipe.data for recipe in list_recipes("lenet5", name="quick")]
+        ['digits', 'mnist', 'fashion_mnist']
+    """
+    return [
+        recipe
+        for recipe in _RECIPES
+        if net in (None, recipe.net) and data in (None, recipe.data) and name in (None, recipe.name)
+    ]
+
+
+def find_recipe(net: str, data: str | None = None, name: str = "quick") -> Recipe:
+    """Return the recipe of that name for a net, on one data set or the first that has it.
+
+    Raises:
+        ConfigError: there is no such net, recipe or data set, or the net does not take its
+            pictures.
+
+    Example:
+        >>> find_recipe("lenet1").preparation
+        {'image_size': 28, 'digit_size': 16}
+        >>> find_recipe("lenet5", name="modern").data
+        'mnist'
+    """
+    for recipe in list_recipes(net, data, name):
+        return recipe
+    shape = "x".join(map(str, model_class(net).input_shape))  # type: ignore[attr-defined]
+    known = sorted({recipe.data for recipe in _RECIPES})
+    if data is not None and data not in known:
+        raise ConfigError(f"data is {data!r}; the data sets with recipes are {', '.join(known)}")
+    if name == "quick":
+        raise ConfigError(
+            f"net is {net!r}, which takes pictures of {shape}: there is no quick recipe for it on "
+            f"{data or 'digits'!r}; "
+            "train it on pictures of its own size with classicnets.fit, as the README shows"
+        )
+    pairs = ", ".join(f"{recipe.name} on {recipe.data}" for recipe in list_recipes(net))
+    raise ConfigError(
+        f"recipe is {name!r}{f' on {data}' if data else ''}; those of {net} are "
+        f"{pairs or 'none yet: train it with classicnets.fit'}"
+    )

@@ -1,0 +1,28 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from classicnets.training.optimizers import build_optimizer, give_gradients_their_layout
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_named_optimizer_is_fused_and_right_whatever_the_strides_of_a_gradient(name: str) -> None:
+    def updated(rebind: bool) -> Tensor:
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 4, 3, bias=False)
+        optimizer = build_optimizer(name, model, 0.1)
+        assert optimizer.param_groups[0]["fused"]
+        model.weight.grad = torch.arange(108.0).view(4, 3, 3, 3).sub(50)
+        if rebind:
+            model.weight.grad = model.weight.grad.to(memory_format=torch.channels_last)
+        give_gradients_their_layout([model.weight])
+        optimizer.step()
+        return model.weight.detach()
+
+    assert torch.equal(updated(rebind=True), updated(rebind=False))
+
+
+def test_parameters_that_torch_cannot_fuse_get_the_plain_optimizer() -> None:
+    model = nn.Linear(2, 2)
+    model.weight.data = model.weight.data.to(torch.complex64)
+    assert "fused" not in {k for k, v in build_optimizer("sgd", model, 0.1).defaults.items() if v}
