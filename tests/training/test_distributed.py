@@ -1,5 +1,7 @@
 """Two ranks do what one process does, and none of them outlives the other."""
 
+import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
+from classicnets import cli
 from classicnets.data.loader import TensorLoader
 from classicnets.errors import ConfigError, DataError, DivergedError, RankFailedError
 from classicnets.preparation import Preparation
@@ -67,7 +70,7 @@ def on_ranks(
             answers.append(None)
         receiver.close()
     for process in processes:
-        process.join(5)
+        process.join(1)
         process.kill()
     if ends:
         for answer in answers:
@@ -485,7 +488,7 @@ def test_when_a_rank_hangs_the_other_ends_in_time():
 
         return train(callbacks=[hang])
 
-    answer = on_ranks(run, ends=False, seconds=10)[0]
+    answer = on_ranks(run, ends=False, seconds=6)[0]
     assert isinstance(answer, RankFailedError)
     assert "a rank died or gave no answer for 2 s" in str(answer)
 
@@ -509,29 +512,52 @@ def test_without_torchrun_no_process_group_is_made(monkeypatch, environment):
     assert not torch.distributed.is_initialized()
 
 
-def torchrun(*words: object, cwd: Path, count: int = 2) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return subprocess.Popen(
-        [*command, f"--nproc-per-node={count}", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(SOURCE), "GLOO_SOCKET_IFNAME": "lo"},
-    )
+def test_the_command_trains_and_resumes_and_rank_0_alone_speaks(tmp_path):
+    folder = str(tmp_path / "run")
 
+    def run(rank):
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+            statuses = [
+                cli.main(["train", "lenet5", "--epochs", "1", "--out", folder, "--quiet"]),
+                cli.main(["resume", folder, "--epochs", "2", "--quiet"]),
+                cli.main(["evaluate", folder]),
+                cli.main(["train", "lenet5", "--out", folder]),
+            ]
+        return statuses, text.getvalue()
 
-def test_the_command_trains_under_torchrun_and_rank_0_alone_speaks(tmp_path):
-    words = ["-m", "classicnets.cli", "train", "lenet5", "--epochs", "1", "--out", "run"]
-    with torchrun(*words, cwd=tmp_path) as process:
-        out, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert out.count("test accuracy") == 1
+    (statuses, text), (others, silence) = on_ranks(run)
+    assert statuses == others == [0, 0, 0, 5]
+    assert silence == ""
+    assert text.count("test accuracy") == 2
+    assert text.count("holds a run already; choose another folder") == 1
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["result"]["test"]["count"] == 360
+    assert (metrics["result"]["epochs"], metrics["result"]["test"]["count"]) == (2, 360)
 
 
-def test_under_torchrun_the_death_of_a_rank_ends_all(tmp_path):
+def test_data_are_made_ready_by_one_rank_of_a_machine_before_the_others():
+    def run(rank):
+        return find_ranks().in_turn(lambda: time.sleep(0.2 - 0.2 * rank) or time.monotonic())
+
+    first, second = on_ranks(run)
+    assert first < second
+
+
+@pytest.mark.parametrize("fails", [0, 1])
+def test_an_error_of_one_rank_with_its_data_is_told_to_the_other(fails):
+    def run(rank):
+        def load():
+            if rank == fails:
+                raise DataError("no data")
+
+        return find_ranks().in_turn(load)
+
+    answers = on_ranks(run, ends=False)
+    assert isinstance(answers[fails], DataError)
+    assert errors(answers)[1 - fails] == f"RankFailedError: rank {fails} failed: DataError: no data"
+
+
+def test_torchrun_starts_the_ranks_and_the_death_of_one_ends_all(tmp_path):
     script = tmp_path / "die.py"
     script.write_text(
         "import os, torch\n"
@@ -540,12 +566,21 @@ def test_under_torchrun_the_death_of_a_rank_ends_all(tmp_path):
         "def die(event):\n"
         "    if os.environ['RANK'] == '1' and event.step == 5:\n"
         "        os.kill(os.getpid(), 9)\n"
+        "torch.manual_seed(0)\n"
         "net = torch.nn.Linear(4, 2)\n"
         "data = [(torch.rand(8, 4), torch.arange(8) % 2)] * 4\n"
-        "torch.manual_seed(0)\n"
-        "fit(net, data, epochs=100, callbacks=[die], device='cpu')\n"
+        "fit(net, data, epochs=100, callbacks=[die], device='cpu', checkpoint_dir='run')\n"
     )
-    with torchrun(script, cwd=tmp_path) as process:
-        _, errors = process.communicate(timeout=40)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    process = subprocess.run(
+        [*command, str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "GLOO_SOCKET_IFNAME": "lo"},
+    )
     assert process.returncode != 0
-    assert "exitcode  : -9" in errors
+    assert "exitcode  : -9" in process.stderr
+    assert list((tmp_path / "run").glob("step_*"))
