@@ -368,7 +368,7 @@ class Loop:
                 "that this rate cannot leave, a softmax inside the net, or labels that do not "
                 "belong to the images",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def state(self) -> dict[str, Any]:
