@@ -11,6 +11,7 @@ import torch
 
 from ..errors import ConfigError, OutOfMemoryError
 from .batches import Batches
+from .captured_step import reason_not_to_capture, warn_eager
 from .checkpoints import CheckpointStore
 from .devices import compiled, dtype_of, resolve_device
 from .evaluate import check_classes
@@ -159,6 +160,18 @@ def fit(
             accumulate=accumulate,
             check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
         )
+        if place.type == "cuda":
+            reason = reason_not_to_capture(
+                chosen,
+                precision=precision,
+                accumulate=accumulate,
+                compiled=compile or model is not inner,
+                num_batches=train.count,
+            )
+            if reason is None:
+                step.capture()
+            else:
+                warn_eager(reason)
         store = CheckpointStore(checkpoint_dir) if checkpoint_dir is not None else None
         if store is not None:
             stack.enter_context(store)
