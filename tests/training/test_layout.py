@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from classicnets import fit
 from classicnets.models.sequential_cnn import SequentialCNN
-from classicnets.training.layout import fastest_layout, give_state_the_layout
+from classicnets.training.layout import fastest_layout
+from classicnets.training.optimizers import give_state_the_layout
 
 CPU = torch.device("cpu")
 

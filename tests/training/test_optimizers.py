@@ -2,7 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from classicnets.training.optimizers import build_optimizer, give_gradients_their_layout
+from classicnets.training.optimizers import (
+    build_optimizer,
+    give_gradients_their_layout,
+    load_optimizer_state,
+)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
@@ -26,3 +30,23 @@ def test_parameters_that_torch_cannot_fuse_get_the_plain_optimizer() -> None:
     model = nn.Linear(2, 2)
     model.weight.data = model.weight.data.to(torch.complex64)
     assert "fused" not in {k for k, v in build_optimizer("sgd", model, 0.1).defaults.items() if v}
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_a_loaded_state_keeps_how_the_optimizer_computes(name: str) -> None:
+    model = nn.Linear(2, 2)
+    saved = build_optimizer(name, model, 0.5).state_dict()
+    saved["param_groups"][0].update(fused=None, lr=torch.tensor(0.25))
+    optimizer = build_optimizer(name, model, 0.1)
+    load_optimizer_state(optimizer, saved)
+    assert optimizer.param_groups[0]["fused"]
+    assert optimizer.param_groups[0]["lr"] == 0.25
+
+
+def test_a_rate_held_in_a_tensor_stays_there_when_a_state_is_loaded() -> None:
+    model = nn.Linear(2, 2)
+    rate = torch.tensor(0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    load_optimizer_state(optimizer, build_optimizer("sgd", model, 0.5).state_dict())
+    assert optimizer.param_groups[0]["lr"] is rate
+    assert rate.item() == 0.5

@@ -10,6 +10,7 @@ import torch
 
 from ..errors import ConfigError, OutOfMemoryError, RankFailedError
 from .batches import Batches
+from .captured_step import reason_not_to_capture, warn_eager
 from .checkpoints import CheckpointStore
 from .devices import compiled, dtype_of
 from .distributed import (
@@ -175,6 +176,20 @@ def fit(
             check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
             share=net.average_gradients if isinstance(net, RankNet) else None,
         )
+        if place.type == "cuda":
+            reason = reason_not_to_capture(
+                chosen,
+                precision=precision,
+                accumulate=accumulate,
+                compiled=compile or model is not inner,
+                num_batches=train.count,
+            )
+            if not ranks.alone:
+                reason = "it shares each of them with other processes"
+            if reason is None:
+                step.capture()
+            else:
+                warn_eager(reason)
         store = CheckpointStore(checkpoint_dir) if checkpoint_dir is not None else None
         if store is not None:
             ranks.first(lambda: stack.enter_context(store) and None)

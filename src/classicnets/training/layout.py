@@ -6,8 +6,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
 
 @contextmanager
@@ -31,18 +30,6 @@ def fastest_layout(model: nn.Module, device: torch.device, precision: str) -> It
         yield
     finally:
         _give_order(model, torch.contiguous_format)
-
-
-def give_state_the_layout(optimizer: Optimizer) -> None:
-    """Copy the tensors of an optimizer's state that are not in the order of their parameter.
-
-    torch loads a state as it was saved, and its fused optimizers walk state and parameter alike.
-    """
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            is_map = isinstance(value, Tensor) and value.shape == parameter.shape
-            if is_map and value.stride() != parameter.stride():
-                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _pays(model: nn.Module, device: torch.device, precision: str) -> bool:

@@ -22,8 +22,8 @@ from .evaluate import score
 from .events import Callback, Event, wants_steps
 from .history import EpochRecord, History
 from .interruption import Interruption
-from .layout import give_state_the_layout
 from .losses import Loss
+from .optimizers import load_optimizer_state
 from .progress import Progress
 from .random_state import random_state, set_random_state
 from .schedules import Schedule
@@ -90,7 +90,7 @@ class Loop:
         self.batch = 0
         self.steps = 0
         self.seconds = 0.0
-        self.rate = math.nan
+        self.rate: float | Tensor = math.nan
         self.tally = Tally()
         self.history = History()
         self.best: Best | None = None
@@ -160,7 +160,7 @@ class Loop:
             train_accuracy=tally.accuracy,
             val_loss=val.loss if val else None,
             val_accuracy=val.accuracy if val else None,
-            lr=self.rate,
+            lr=float(self.rate),
             seconds=seconds,
             images_per_second=tally.count / max(seconds, 1e-9),
         )
@@ -201,7 +201,8 @@ class Loop:
             if self.tally.add(loss, outputs, labels):
                 self._take_losses()
             if not step.waiting:
-                self.rate = groups[0]["lr"]
+                rate = groups[0]["lr"]
+                self.rate = rate.clone() if isinstance(rate, Tensor) else rate
                 if self._average is not None:
                     self._average.update_parameters(self.model)
                 if self._steps_schedule:
@@ -221,7 +222,7 @@ class Loop:
                 bar.show(self.batch, seen, self.tally.loss, self.tally.accuracy)
         self._read()
         if ended and step.finish_epoch():
-            self.rate = groups[0]["lr"]
+            self.rate = self._rate()
             if self._average is not None:
                 self._average.update_parameters(self.model)
             self._step_schedule_by_batch()
@@ -406,8 +407,7 @@ class Loop:
         self.model.load_state_dict(state["model"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        give_state_the_layout(self.optimizer)
+        load_optimizer_state(self.optimizer, state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         self.step.scaler.load_state_dict(state["scaler"])
@@ -429,11 +429,15 @@ def _worst_if_nan(loss: float) -> float:
 
 def _finite_names(state: dict[str, Any]) -> set[str]:
     """Return the names of the floating tensors without NaN or infinity."""
-    return {
-        name
+    floating = {
+        name: value
         for name, value in state.items()
-        if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isfinite().all())
+        if isinstance(value, Tensor) and value.is_floating_point()
     }
+    if not floating:
+        return set()
+    finite = torch.stack([value.isfinite().all() for value in floating.values()]).tolist()
+    return {name for name, is_finite in zip(floating, finite, strict=True) if is_finite}
 
 
 def _copy(model: torch.nn.Module) -> dict[str, Any]:

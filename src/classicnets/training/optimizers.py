@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import ConfigError
@@ -17,6 +18,9 @@ _OPTIMIZERS: dict[str, tuple[type[Optimizer], float, dict[str, Any]]] = {
     "sgd": (torch.optim.SGD, 1e-2, {"momentum": 0.9}),
     "rmsprop": (torch.optim.RMSprop, 1e-3, {}),
 }
+
+# settings that do not change what is computed
+_HOW = ("fused", "foreach", "capturable")
 
 
 def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float | None) -> Optimizer:
@@ -46,10 +50,13 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
                 "an optimizer, or a callable of the parameters"
             )
         kind, usual_lr, settings = _OPTIMIZERS[choice]
+        rate: float | Tensor = usual_lr if lr is None else lr
         if kind is not torch.optim.RMSprop and _can_be_fused(parameters):
             settings = {**settings, "fused": True}
+            if parameters[0].is_cuda:  # so that a captured step sees the rate change
+                rate = torch.tensor(rate, dtype=torch.float32, device=parameters[0].device)
         # lr is the one name that all of them share
-        return kind(parameters, lr=usual_lr if lr is None else lr, **settings)  # type: ignore[call-arg]
+        return kind(parameters, lr=rate, **settings)  # type: ignore[call-arg]
     if lr is not None:
         raise ConfigError(
             f"lr is {lr}, but the optimizer given has its own learning rate; "
@@ -74,9 +81,38 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
 
 
 def settings_of(optimizer: Optimizer) -> dict[str, Any]:
-    """Return the settings of an optimizer that its results depend on, not how it computes them."""
-    how = {"fused", "foreach", "capturable"}
-    return {name: value for name, value in optimizer.defaults.items() if name not in how}
+    """Return the settings of an optimizer that its results depend on, not how it computes them.
+
+    The learning rate may be held as a float32 tensor, so it is told to six places.
+    """
+    settings = {name: value for name, value in optimizer.defaults.items() if name not in _HOW}
+    if "lr" in settings:
+        settings["lr"] = float(f"{float(settings['lr']):.6g}")
+    return settings
+
+
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load a saved state, but keep how this optimizer computes and where it keeps its rate.
+
+    torch takes over both with the state, and leaves tensors in the order they were saved in, which
+    its fused optimizers do not look at.
+    """
+    former = [dict(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, before in zip(optimizer.param_groups, former, strict=True):
+        rate = float(group["lr"])
+        group.update({name: before[name] for name in _HOW if name in before})
+        group["lr"] = before["lr"].fill_(rate) if isinstance(before["lr"], Tensor) else rate
+    give_state_the_layout(optimizer)
+
+
+def give_state_the_layout(optimizer: Optimizer) -> None:
+    """Copy the tensors of an optimizer's state that are not in the order of their parameter."""
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            is_map = isinstance(value, Tensor) and value.shape == parameter.shape
+            if is_map and value.stride() != parameter.stride():
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def give_gradients_their_layout(parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import ConfigError
+from .captured_step import CapturedStep, Learn
 from .losses import Loss
 from .optimizers import give_gradients_their_layout
 
@@ -73,6 +74,7 @@ class Step:
         self._looks_at_once = device.type == "cpu"
         self._check = check
         self._share = share
+        self._run: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor]] = self._learn
         self._is_scaled = precision == "fp16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self._is_scaled)
         self.waiting = 0  # batches whose gradients wait for their update
@@ -87,6 +89,13 @@ class Step:
         Raises:
             NonFiniteError: the loss is NaN or infinite (looked at here on the CPU alone).
         """
+        return self._run(images, labels)
+
+    def capture(self) -> None:
+        """Run the steps from now on as a CUDA graph, captured after the first few."""
+        self._run = CapturedStep(cast("Learn", self._learn), self._device)
+
+    def _learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor | float, Tensor]:
         if self._dtype is None:
             loss, outputs = self._forward(images, labels)
         else:

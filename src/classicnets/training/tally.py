@@ -18,7 +18,7 @@ class Tally:
         correct: right answers; None once labels were not classes.
     """
 
-    READ_EVERY = 32
+    READ_EVERY = 64
 
     def __init__(self) -> None:
         self.count = 0
