@@ -17,8 +17,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Upper layers import lower ones; parts of one layer never import each other.
 LAYERS = (
     {"cli"},
+    {"net_export"},
     {"runs", "benchmark"},
-    {"recipes", "pretrained", "run_folder", "run_plots"},
+    {"recipes", "pretrained", "run_data", "run_folder", "run_plots"},
     {"models", "data", "training", "plots", "layer_table", "photo", "model_cards"},
     {"layers", "shapes", "preparation"},
     {"pooling"},

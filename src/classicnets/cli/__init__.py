@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from .. import __version__, errors
-from . import benchmark, folders, nets, plots, results, training
+from . import benchmark, export, folders, nets, plots, results, training
 from .output import printable
 
 __all__ = ["main"]
@@ -45,6 +45,7 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets train lenet5 --data mnist --epochs 3",
             "classicnets train lenet5 --recipe modern --root ~/data",
             "classicnets train lenet5 --option activation=relu --option pooling=max --seed 1",
+            "classicnets train lenet_catdog --data pictures/",
         ],
     ),
     "resume": (
@@ -68,6 +69,7 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets predict lenet5 photo.png --show seen.png",
             "classicnets predict runs/lenet5-digits-1 seven.png",
             "classicnets predict runs/lenet5-digits-1 scans/ -o predictions.csv",
+            "classicnets predict runs/lenet_catdog-cats_vs_dogs-1 pictures/ -o predictions.csv",
         ],
     ),
     "plot": (
@@ -76,6 +78,14 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets plot runs/lenet5-digits-1 mistakes",
             "classicnets plot runs/lenet5-digits-1 activations seven.png -o seven.pdf",
             "classicnets plot runs/lenet5-digits-1 curves --with runs/lenet1-digits-1",
+        ],
+    ),
+    "export": (
+        export.export,
+        [
+            "classicnets export lenet5",
+            "classicnets export runs/lenet5-digits-1 --format pt2",
+            "classicnets export lenet5 --layers -o lenet5-layers.onnx",
         ],
     ),
     "bench": (
