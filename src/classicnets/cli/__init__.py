@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from .. import __version__, errors
-from . import benchmark, export, folders, nets, plots, results, training
+from . import benchmark, export, folders, nets, plots, report, results, training
 from .output import printable
 
 __all__ = ["main"]
@@ -78,6 +78,13 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets plot runs/lenet5-digits-1 mistakes",
             "classicnets plot runs/lenet5-digits-1 activations seven.png -o seven.pdf",
             "classicnets plot runs/lenet5-digits-1 curves --with runs/lenet1-digits-1",
+        ],
+    ),
+    "report": (
+        report.report,
+        [
+            "classicnets report runs/lenet5-digits-1",
+            "classicnets report runs/lenet5-mnist-1 runs/lenet1-mnist-1 -o both.html",
         ],
     ),
     "export": (
