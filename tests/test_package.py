@@ -17,9 +17,19 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Upper layers import lower ones; parts of one layer never import each other.
 LAYERS = (
     {"cli"},
+    {"net_export", "run_report"},
     {"runs", "benchmark"},
-    {"recipes", "pretrained", "run_folder", "run_plots"},
-    {"models", "data", "training", "plots", "layer_table", "photo", "model_cards"},
+    {"recipes", "pretrained", "run_data", "run_folder", "run_plots"},
+    {
+        "models",
+        "data",
+        "training",
+        "plots",
+        "layer_table",
+        "photo",
+        "model_cards",
+        "imagenet_weights",
+    },
     {"layers", "shapes", "preparation"},
     {"pooling"},
     {"errors"},

@@ -281,7 +281,7 @@ def test_a_damaged_history_is_told(name: str, copied: Path) -> None:
 
 def test_data_named_by_a_run_are_a_data_set_and_nothing_else(copied: Path) -> None:
     change(copied, "data", "name", value="TensorLoader")
-    with pytest.raises(ConfigError, match="data is 'TensorLoader'; the data sets are"):
+    with pytest.raises(ConfigError, match="data is 'TensorLoader'; it is a folder of pictures or"):
         open_run(copied).data()
 
 

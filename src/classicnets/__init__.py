@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SequentialCNN,
         list_models,
     )
+    from .net_export import export
     from .photo import DigitPhoto, digit_photo
     from .pretrained import create_model, load
     from .training import (
@@ -57,6 +58,7 @@ _NAMES = {
     "LectureCNN": "models",
     "SequentialCNN": "models",
     "list_models": "models",
+    "export": "net_export",
     "DigitPhoto": "photo",
     "digit_photo": "photo",
     "create_model": "pretrained",
@@ -93,6 +95,7 @@ __all__ = [
     "digit_photo",
     "errors",
     "evaluate",
+    "export",
     "fit",
     "layers",
     "list_models",

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from .errors import CheckpointMismatchError, ConfigError, DataError, WeightsError
+from .imagenet_weights import IMAGENET, load_imagenet
 from .model_cards import ModelCard, model_card
 from .models import list_models, model_class
 from .preparation import Preparation
@@ -39,18 +40,24 @@ _KINDS = {
 _RESULT_KINDS = {"result.best_epoch": int | None, "result.stopped": str | None}
 
 
-def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
+def create_model(
+    name: str, pretrained: bool = False, *, freeze_features: bool = False, **options: Any
+) -> nn.Module:
     """Build the net of that name.
 
     Args:
         name: one of `list_models()`.
-        pretrained: load the weights that come with the library, without any network; the net
-            is then in evaluation mode and bears its `preparation`. See `model_card`.
+        pretrained: load the weights that come with the library, without any network (see
+            `model_card`); of "alexnet" those that torchvision trained on ImageNet, fetched once,
+            where another `num_classes` or `hidden` gets layers with new weights. The net is then in
+            evaluation mode and bears its `preparation`.
+        freeze_features: whether training shall leave pretrained `features` as they are.
         options: the net's own arguments by keyword; see its class.
 
     Raises:
         ConfigError: the name is unknown, an option is unknown or out of range, or weights are
-            asked for that do not come with the library, or were trained with other options.
+            asked for that there are not, or were trained with other options.
+        DownloadError: the weights cannot be fetched.
         WeightsError: the weights are damaged.
 
     Example:
@@ -65,7 +72,17 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
         if option not in known:
             takes = f"takes {', '.join(known)}" if known else "has no options"
             raise ConfigError(f"{option} is no option of {name}, which {takes}")
-    return _shipped(net, model_card(name), options) if pretrained else net(**options)
+    if freeze_features and not pretrained:
+        raise ConfigError("freeze_features is True, but pretrained is not; new features must learn")
+    if not pretrained:
+        return net(**options)
+    if name in IMAGENET:
+        model = load_imagenet(net(**options), name)
+    else:
+        model = _shipped(net, model_card(name), options)
+    if freeze_features:
+        model.get_submodule("features").requires_grad_(False)
+    return model
 
 
 def _shipped(net: type[nn.Module], card: ModelCard, options: Mapping[str, Any]) -> nn.Module:

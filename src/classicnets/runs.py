@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__, plots, run_plots
-from . import data as data_sets
 from .errors import ConfigError, DataError
 from .model_cards import ModelCard, model_card
-from .models import list_models
+from .models import list_models, model_class
 from .pretrained import create_model, load, read_metrics
-from .recipes import evaluation_loss, find_recipe, fit_arguments, list_recipes
+from .recipes import evaluation_loss, find_recipe, fit_arguments
+from .run_data import file_digests, load_again, load_data, place_of
 from .run_folder import (
     claim_folder,
     give_up,
@@ -83,8 +83,7 @@ class Run:
             root: where they lie; None for where they lay.
             download: whether to fetch what is missing.
         """
-        data = self.metrics["data"]
-        return _load_data(data["name"], data["options"], root or data["root"], download)
+        return load_again(self.metrics, root, download=download)
 
     def draw(
         self,
@@ -109,6 +108,7 @@ def train(
     batch_size: int | None = None,
     lr: float | None = None,
     net_options: Mapping[str, Any] | None = None,
+    data_options: Mapping[str, Any] | None = None,
     seed: int | None = None,
     device: str = "auto",
     out: str | Path | None = None,
@@ -124,13 +124,15 @@ def train(
     Args:
         net: name of the net, as in `list_models`.
         recipe: which of the net's recipes, as in `recipes.list_recipes`.
-        data: name of the data set; None for the first that the recipe is for, "digits" if it is
-            the quick one.
+        data: name of the data set, or a folder of pictures, for `data.cats_vs_dogs` if its
+            subfolders are of cats and dogs or it has not a folder for each class, else for
+            `data.image_folder`; None for the first data set that the recipe is for.
         root: where the data lie or are put; None for the data set's own choice.
         epochs: instead of the recipe's.
         batch_size: instead of the recipe's.
         lr: instead of the recipe's.
         net_options: what the net is built with, beside the recipe's.
+        data_options: what the data function is told, beside the recipe's preparation.
         seed: rules the split, the order of the data and the first weights; None for the recipe's.
         device: "auto" or the name of a device.
         out: the run's folder; None for `runs/<net>-<data>-<n>`, n being the next free number.
@@ -144,22 +146,31 @@ def train(
         StorageError: the folder holds a run already or cannot be written.
         DivergedError: the loss became NaN or infinite.
     """
+    data, root = place_of(data, root)
     chosen = find_recipe(net, data, recipe)
     data = chosen.data
     seed = chosen.seed if seed is None else seed
     settings: dict[str, Any] = {**chosen.fit_settings(), "device": device, "seed": seed}
     given = {"epochs": epochs, "lr": lr}
     settings.update({name: value for name, value in given.items() if value is not None})
-    data_options = {
+    told: dict[str, Any] = {
         **chosen.preparation,
         "batch_size": chosen.batch_size if batch_size is None else batch_size,
         "seed": seed,
     }
     if chosen.augment is not None:
+<<<<<<< HEAD
         data_options["augment"] = dict(chosen.augment)
     ranks = find_ranks()
     splits = ranks.in_turn(lambda: _load_data(data, data_options, root, download))
+=======
+        told["augment"] = dict(chosen.augment)
+    told.update(data_options or {})
+    splits = load_data(data, told, root, download=download, progress=progress)
+>>>>>>> main
     options = {**chosen.net_options, **(net_options or {})}
+    if "num_classes" in signature(model_class(net)).parameters:
+        options.setdefault("num_classes", len(splits.classes))
     model = _new_model(net, options, seed)
     num_classes = options.get("num_classes", len(splits.classes))
     if num_classes != len(splits.classes):
@@ -173,8 +184,9 @@ def train(
         "net": {"name": net, "options": model.options},
         "data": {
             "name": data,
-            "options": {**splits.options, **data_options},
+            "options": {**splits.options, **told},
             "root": None if root is None else str(Path(root).resolve()),
+            "files": file_digests(splits),
         },
         "preparation": splits.preparation.to_dict(),
         "classes": list(splits.classes),
@@ -228,11 +240,16 @@ def resume(
     for name in fit_arguments(metrics["fit"]):
         if name not in signature(fit).parameters:
             raise DataError(f"metrics.json of {str(folder)!r} is damaged at 'fit.{name}'")
+<<<<<<< HEAD
     data = metrics["data"]
     splits = ranks.in_turn(
         lambda: _load_data(data["name"], data["options"], root or data["root"], download)
     )
     ranks.first(lambda: write_metrics(folder, {**metrics, "result": None}))
+=======
+    splits = load_again(metrics, root, download=download, progress=progress)
+    write_metrics(folder, {**metrics, "result": None})
+>>>>>>> main
     model = _new_model(metrics["net"]["name"], metrics["net"]["options"], metrics["seed"])
     return _go_on(folder, model, splits, metrics, progress=progress, resume=True)
 
@@ -324,27 +341,6 @@ def _shipped_run(card: ModelCard) -> Run:
     }
     model = create_model(card.name, pretrained=True)
     return Run(card.path.parent, model, History(), metrics)
-
-
-def _load_data(
-    name: str, options: Mapping[str, Any], root: str | Path | None, download: bool
-) -> "Splits":
-    known = sorted({recipe.data for recipe in list_recipes()})
-    if name not in known:
-        raise ConfigError(f"data is {name!r}; the data sets are {', '.join(known)}")
-    function = getattr(data_sets, name)
-    for option in options:
-        if option not in signature(function).parameters:
-            raise ConfigError(f"{option!r} is no option of data.{name}; train again")
-    arguments = dict(options)
-    if isinstance(arguments.get("augment"), Mapping):
-        arguments["augment"] = data_sets.Affine(**arguments["augment"])
-    if "download" in signature(function).parameters:
-        arguments["download"] = download
-    elif root is None:
-        raise ConfigError(f"root is None, and {name} is not fetched; name the folder that has it")
-    splits: Splits = function(root, **arguments)
-    return splits
 
 
 def _new_model(net: str, options: Mapping[str, Any], seed: int) -> nn.Module:

@@ -1,5 +1,7 @@
+import io
 import json
 import random
+import sys
 import threading
 from itertools import pairwise
 
@@ -242,9 +244,43 @@ def test_bad_files_are_skipped_on_request_counted_and_named(folder, cache):
     (folder / "ants" / "ant.3.png").write_bytes(b"")
     for _ in range(2):
         with pytest.warns(UserWarning, match=r"2 files .*skipped:\n.*ant\.3\.png.*\n.*bee\.3\.png"):
-            splits = image_folder(folder, cache=cache, on_bad="skip", **SMALL)
+            splits = image_folder(folder, cache=cache, on_bad="skip", max_skipped=0.1, **SMALL)
         assert splits.train.num_images + splits.val.num_images + splits.test.num_images == 18
         assert len(list(splits.train)) == len(splits.train)
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_of_many_bad_files_no_more_are_skipped_than_allowed(folder, cache):
+    for number in (3, 4):
+        path = folder / "bees" / f"bee.{number}.png"
+        path.write_bytes(path.read_bytes()[:100])
+    message = r"2 of 20 files .* because .*bee\.3\.png.*; more than max_skipped=0.01 of them"
+    with pytest.raises(DataError, match=message):
+        image_folder(folder, cache=cache, on_bad="skip", **SMALL)
+    (folder / "bees" / "bee.4.png").unlink()
+    with pytest.warns(UserWarning, match="1 files"):  # one at least
+        image_folder(folder, cache=cache, on_bad="skip", **SMALL)
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
+def test_a_terminal_shows_a_bar_while_pictures_are_read(folder, cache, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def shown(progress):
+        stream = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setenv("TERM", "xterm")
+            patch.setattr(sys, "stderr", stream)
+            options = {**SMALL, "cache": cache, "on_bad": "skip", "progress": progress}
+            image_folder(folder, **options)
+        return stream.getvalue()
+
+    assert shown(progress=False) == ""
+    text = shown(progress=True)
+    assert "reading pictures" in text
+    assert "decoding pictures" in text or cache == "disk"  # decoded by the call before
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -316,6 +352,7 @@ def test_a_batch_is_the_callers_to_change(folder):
         ({"resize": 20}, "resize is 20; squares of image_size 28 are cut from .* at least that"),
         ({"cache": "ram"}, "cache is 'ram'; it is one of auto, memory, disk, none"),
         ({"on_bad": "ignore"}, "on_bad is 'ignore'; it is 'error' or 'skip'"),
+        ({"max_skipped": 2}, "max_skipped is 2; it is a part, 0 to 1"),
         ({"augment": "mixup"}, "augment is 'mixup'; it is None or one of crop-flip, alexnet2012"),
         ({"split": "random"}, "split is 'random'; give three fractions that add up to 1"),
         ({"split": (0.5, 0.5)}, r"split is \(0.5, 0.5\); give three fractions"),

@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from .. import __version__, errors
-from . import benchmark, folders, nets, plots, results, training
+from . import benchmark, export, folders, nets, plots, report, results, training
 from .output import printable
 
 __all__ = ["main"]
@@ -47,6 +47,7 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets train lenet5 --data mnist --epochs 3",
             "classicnets train lenet5 --recipe modern --root ~/data",
             "classicnets train lenet5 --option activation=relu --option pooling=max --seed 1",
+            "classicnets train lenet_catdog --data pictures/",
         ],
     ),
     "resume": (
@@ -70,6 +71,7 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets predict lenet5 photo.png --show seen.png",
             "classicnets predict runs/lenet5-digits-1 seven.png",
             "classicnets predict runs/lenet5-digits-1 scans/ -o predictions.csv",
+            "classicnets predict runs/lenet_catdog-cats_vs_dogs-1 pictures/ -o predictions.csv",
         ],
     ),
     "plot": (
@@ -78,6 +80,21 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets plot runs/lenet5-digits-1 mistakes",
             "classicnets plot runs/lenet5-digits-1 activations seven.png -o seven.pdf",
             "classicnets plot runs/lenet5-digits-1 curves --with runs/lenet1-digits-1",
+        ],
+    ),
+    "report": (
+        report.report,
+        [
+            "classicnets report runs/lenet5-digits-1",
+            "classicnets report runs/lenet5-mnist-1 runs/lenet1-mnist-1 -o both.html",
+        ],
+    ),
+    "export": (
+        export.export,
+        [
+            "classicnets export lenet5",
+            "classicnets export runs/lenet5-digits-1 --format pt2",
+            "classicnets export lenet5 --layers -o lenet5-layers.onnx",
         ],
     ),
     "bench": (

@@ -15,6 +15,14 @@ NetOptions = Annotated[
         help="An option of the net, such as activation=relu; give it again for another.",
     ),
 ]
+DataOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="An option of the data, such as split=textbook or on_bad=skip; give it again for "
+        "another.",
+    ),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 RunOrNet = Annotated[
     Path,
@@ -77,7 +85,9 @@ def _is_number(text: str) -> bool:
     return text.isdecimal() and len(text) < 10
 
 
-def parse_options(pairs: list[str] | None) -> dict[str, Any]:
+def parse_options(
+    pairs: list[str] | None, name: str = "--option", example: str = "activation=relu"
+) -> dict[str, Any]:
     """Read KEY=VALUE pairs; a value that is JSON is taken as such, any other as a string.
 
     Raises:
@@ -87,7 +97,7 @@ def parse_options(pairs: list[str] | None) -> dict[str, Any]:
     for pair in pairs or ():
         key, sign, value = pair.partition("=")
         if not (key.isidentifier() and sign):
-            raise typer.BadParameter(f"--option {pair!r} is not KEY=VALUE, such as activation=relu")
+            raise typer.BadParameter(f"{name} {pair!r} is not KEY=VALUE, such as {example}")
         try:
             options[key] = json.loads(value)
         except json.JSONDecodeError:

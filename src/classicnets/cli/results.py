@@ -14,8 +14,6 @@ from .output import columns, print_json, printable, to_csv, to_json, write_text
 if TYPE_CHECKING:
     from ..photo import DigitPhoto
 
-_PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-
 
 class Part(StrEnum):
     """The parts of a data set."""
@@ -154,10 +152,12 @@ def _seen(photo: "DigitPhoto") -> dict[str, Any]:
 
 
 def _pictures_at(path: Path) -> list[Path]:
-    """The path itself, or the pictures in the folder that it is, by name."""
+    """The path itself, or the pictures in the folder that it is and in those below it, by name."""
+    from ..data.picture_files import ENDINGS, pictures
+
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
+    found = sorted(pictures(path))
     if not found:
-        raise DataError(f"{str(path)!r} holds no picture ({', '.join(_PICTURES)}); give another")
-    return found
+        raise DataError(f"{str(path)!r} holds no picture ({', '.join(ENDINGS)}); give another")
+    return [path / name for name in found]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .arguments import (
+    DataOptions,
     DataRoot,
     Device,
     Json,
@@ -35,7 +36,8 @@ def train(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="digits, mnist or fashion_mnist; else the first that the recipe is for.",
+            help="A folder of pictures, or digits, mnist or fashion_mnist; else the first that the "
+            "recipe is for.",
         ),
     ] = None,
     root: DataRoot = None,
@@ -45,6 +47,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(metavar="RATE", help="Highest learning rate.")] = None,
     option: NetOptions = None,
+    data_option: DataOptions = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Rules split, order and first weights.")
     ] = None,
@@ -73,6 +76,7 @@ def train(
         batch_size=batch_size,
         lr=lr,
         net_options=parse_options(option),
+        data_options=parse_options(data_option, "--data-option", "split=textbook"),
         seed=seed,
         device=device,
         out=out,
@@ -133,5 +137,7 @@ def _report(run: "Run", as_json: bool) -> int:
         )
         typer.echo(f"run folder    {printable(str(run.path))}")
         typer.echo(f"try next      classicnets evaluate {folder}")
-        typer.echo(f"              classicnets predict {folder} a-digit-of-yours.png")
+        pictures = run.metrics["preparation"]["channels"] == 3
+        own = "a-picture-of-yours.jpg" if pictures else "a-digit-of-yours.png"
+        typer.echo(f"              classicnets predict {folder} {own}")
     return _SIGNAL_STATUS.get(history.stopped or "", 0)

@@ -8,7 +8,7 @@ import torch
 
 from classicnets.errors import DataError
 
-from .picture_files import PictureFiles, picture_files, pictures
+from .picture_files import PictureFiles, list_folders, picture_files, pictures
 from .picture_set import PictureOptions, make_picture_splits
 from .picture_splits import FRACTIONS, Split
 from .splits import Splits
@@ -29,8 +29,10 @@ def cats_vs_dogs(
     cache: str = "auto",
     memory_limit: int = 2**30,
     on_bad: str = "error",
+    max_skipped: float = 0.01,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    progress: bool = False,
 ) -> Splits:
     """Pictures of cats and dogs as loaders; the classes are "cat" and "dog" in every form.
 
@@ -50,8 +52,10 @@ def cats_vs_dogs(
         cache: "auto", "memory", "disk" or "none".
         memory_limit: bytes of pixels that "auto" keeps in memory.
         on_bad: "error" or "skip".
+        max_skipped: part of the files that may be skipped.
         seed: rules the split, the order and the augmentation.
         device: where the batches appear.
+        progress: whether to show a bar in a terminal while files are read and decoded.
 
     Raises:
         ConfigError, DataError, DeviceError, StorageError: as `image_folder` does.
@@ -66,9 +70,24 @@ def cats_vs_dogs(
         cache,
         memory_limit,
         on_bad,
+        max_skipped,
         seed,
     )
-    return make_picture_splits("cats_vs_dogs", list_cats_and_dogs(root), options, device)
+    files = list_cats_and_dogs(root)
+    return make_picture_splits("cats_vs_dogs", files, options, device, progress)
+
+
+def folder_kind(root: str | os.PathLike[str]) -> str:
+    """The function that a folder is for: "image_folder" if it has a folder for each class.
+
+    It is "cats_vs_dogs" if its folders are of cats and dogs, or are fewer than two.
+    """
+    try:
+        classes = list_folders(root).classes
+    except DataError:
+        return "cats_vs_dogs"
+    cats_and_dogs = {name.casefold().removesuffix("s") for name in classes} == set(_CLASSES)
+    return "cats_vs_dogs" if cats_and_dogs else "image_folder"
 
 
 def list_cats_and_dogs(root: str | os.PathLike[str]) -> PictureFiles:

@@ -22,8 +22,10 @@ def image_folder(
     cache: str = "auto",
     memory_limit: int = 2**30,
     on_bad: str = "error",
+    max_skipped: float = 0.01,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    progress: bool = False,
 ) -> Splits:
     """The pictures below `root`, one folder a class, as training, validation and test loaders.
 
@@ -55,8 +57,11 @@ def image_folder(
             proportions take 0.5 GB.
         on_bad: what is done about files that cannot be used: "error", or "skip", with one warning
             that counts and names them.
+        max_skipped: the part of the files, 0..1, that "skip" may leave out, one at least; more is
+            an error.
         seed: rules the split, the order and the augmentation; a whole number, at least 0.
         device: where the batches appear.
+        progress: whether to show a bar in a terminal while files are read and decoded.
 
     Raises:
         ConfigError: an option that cannot work.
@@ -87,6 +92,7 @@ def image_folder(
         cache,
         memory_limit,
         on_bad,
+        max_skipped,
         seed,
     )
-    return make_picture_splits("image_folder", list_folders(root), options, device)
+    return make_picture_splits("image_folder", list_folders(root), options, device, progress)

@@ -28,6 +28,7 @@ from classicnets.errors import DataError, StorageError
 from classicnets.preparation import read_pixels, resize_shorter_side
 
 from .picture_files import in_threads, or_error
+from .reading_bar import Shown, unseen
 
 CACHES = ("auto", "memory", "disk", "none")
 _MAGIC = b"CNpics01"
@@ -81,7 +82,11 @@ def num_bytes(picture_size: tuple[int, int], size: int) -> int:
 
 
 def in_memory(
-    paths: Sequence[str], sizes: Iterable[tuple[int, int]], size: int, num_workers: int
+    paths: Sequence[str],
+    sizes: Iterable[tuple[int, int]],
+    size: int,
+    num_workers: int,
+    shown: Shown = unseen,
 ) -> tuple[Pictures, dict[int, DataError]]:
     """The pictures decoded, and what is wrong with those that cannot be, by position.
 
@@ -96,13 +101,19 @@ def in_memory(
         place.numpy()[:] = picture.numpy()
         return place
 
-    decoded = list(in_threads(or_error(decode), range(len(paths)), num_workers))
+    rows = shown(range(len(paths)), "decoding")
+    decoded = list(in_threads(or_error(decode), rows, num_workers))
     errors = {row: found for row, found in enumerate(decoded) if isinstance(found, DataError)}
     return [pixels if isinstance(found, DataError) else found for found in decoded], errors
 
 
 def on_disk(
-    root: Path, paths: Sequence[str], digests: Iterable[bytes], size: int, num_workers: int
+    root: Path,
+    paths: Sequence[str],
+    digests: Iterable[bytes],
+    size: int,
+    num_workers: int,
+    shown: Shown = unseen,
 ) -> tuple[Pictures, dict[int, DataError]]:
     """As `in_memory`, from the cache file beside `root`, which is first written if need be.
 
@@ -117,7 +128,8 @@ def on_disk(
     stem = f".{root.name}-{size}-"
     path = root.parent / f"{stem}{key.hexdigest()[:32]}.pixels"
     if not path.exists() or _table(path) is None:
-        pictures = in_threads(or_error(partial(_decode, size)), paths, num_workers)
+        watched = shown(paths, "decoding")
+        pictures = in_threads(or_error(partial(_decode, size)), watched, num_workers)
         try:
             _write(path, pictures)
             _remove_others(path, stem)

@@ -20,6 +20,7 @@ from .picture_cuts import CentreCut, Cut, make_cut
 from .picture_files import PictureFiles, Survey, in_threads, or_error, survey
 from .picture_loader import PictureLoader
 from .picture_splits import Split, split_rows, split_to_json
+from .reading_bar import Shown, reading_bar, unseen
 from .splits import Splits
 
 EXCLUSIONS = "exclude.json"
@@ -42,6 +43,7 @@ class PictureOptions:
     cache: str
     memory_limit: int
     on_bad: str
+    max_skipped: float
     seed: int
 
     def __post_init__(self) -> None:
@@ -62,6 +64,8 @@ class PictureOptions:
             raise ConfigError(f"cache is {self.cache!r}; it is one of {', '.join(CACHES)}")
         if self.on_bad not in ("error", "skip"):
             raise ConfigError(f"on_bad is {self.on_bad!r}; it is 'error' or 'skip'")
+        if not 0 <= self.max_skipped <= 1:
+            raise ConfigError(f"max_skipped is {self.max_skipped!r}; it is a part, 0 to 1")
         make_cut(self.augment, self.image_size, self.side)
 
     @property
@@ -77,22 +81,28 @@ class PictureOptions:
 
 
 def make_picture_splits(
-    name: str, files: PictureFiles, options: PictureOptions, device: torch.device | str
+    name: str,
+    files: PictureFiles,
+    options: PictureOptions,
+    device: torch.device | str,
+    progress: bool,
 ) -> Splits:
     """Read the files, leave out what cannot be used or shall not be, and make the three loaders."""
+    shown = reading_bar if progress else unseen
     excluded = read_exclusions(files.root)
     files = files.choose([row for row, own in enumerate(files.names) if own not in excluded])
     files.check()
     workers = options.num_workers
-    surveys = list(in_threads(or_error(survey), files.paths, workers))
+    count = len(files)
+    surveys = list(in_threads(or_error(survey), shown(files.paths, "reading"), workers))
     bad = [found for found in surveys if isinstance(found, DataError)]
-    _refuse(bad, files, options)
+    _refuse(bad, count, files, options)
     files = files.choose([row for row, found in enumerate(surveys) if isinstance(found, Survey)])
     found = [found for found in surveys if isinstance(found, Survey)]
 
-    pictures, errors = _load(files, found, options)
+    pictures, errors = _load(files, found, options, shown)
     bad.extend(errors.values())
-    _refuse(bad, files, options)
+    _refuse(bad, count, files, options)
     if bad:
         warnings.warn(_skipped(bad, files), stacklevel=3)
     good = [row for row in range(len(files)) if row not in errors]
@@ -152,7 +162,7 @@ def read_exclusions(root: Path) -> Mapping[str, str]:
 
 
 def _load(
-    files: PictureFiles, surveys: Sequence[Survey], options: PictureOptions
+    files: PictureFiles, surveys: Sequence[Survey], options: PictureOptions, shown: Shown
 ) -> tuple[Pictures, dict[int, DataError]]:
     """The pictures, kept as the options say, and what is wrong with those that cannot be."""
     side, workers, paths = options.side, options.num_workers, files.paths
@@ -161,18 +171,29 @@ def _load(
         total = sum(num_bytes(found.size, side) for found in surveys)
         cache = "memory" if total <= options.memory_limit else "disk"
     if cache == "memory":
-        return in_memory(paths, [found.size for found in surveys], side, workers)
+        return in_memory(paths, [found.size for found in surveys], side, workers, shown)
     if cache == "disk":
-        return on_disk(files.root, paths, [found.digest for found in surveys], side, workers)
+        digests = [found.digest for found in surveys]
+        return on_disk(files.root, paths, digests, side, workers, shown)
     pictures = DecodedAnew(paths, side)
     if options.on_bad == "error":  # said when the file's turn comes
         return pictures, {}
-    tried = in_threads(or_error(pictures.__getitem__), range(len(paths)), workers)
+    rows = shown(range(len(paths)), "decoding")
+    tried = in_threads(or_error(pictures.__getitem__), rows, workers)
     errors = ((row, found) for row, found in enumerate(tried) if isinstance(found, DataError))
     return pictures, dict(errors)
 
 
-def _refuse(bad: Sequence[DataError], files: PictureFiles, options: PictureOptions) -> None:
+def _refuse(
+    bad: Sequence[DataError], count: int, files: PictureFiles, options: PictureOptions
+) -> None:
+    """Raise for bad files among `count`, where they are not to be skipped or are too many."""
+    if options.on_bad == "skip" and len(bad) > max(1, options.max_skipped * count):
+        raise DataError(
+            f"{len(bad)} of {count} files of {str(files.root)!r} cannot be used, the first because "
+            f"{bad[0]}; more than max_skipped={options.max_skipped:g} of them are not skipped: "
+            "give a larger part, or leave them out by doctor"
+        )
     if bad and options.on_bad == "error":
         more = f"; so have {len(bad) - 1} more files" if len(bad) > 1 else ""
         raise DataError(

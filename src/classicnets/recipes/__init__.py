@@ -7,13 +7,14 @@ part: the mean over its seeds, and the lowest and highest of them; None where no
 from ..errors import ConfigError
 from ..models import model_class
 from .modern import FAST, MODERN
+from .pictures import PICTURES
 from .quick import QUICK
 from .recipe import Expected, Recipe, evaluation_loss, fit_arguments
 from .tutorials import TUTORIALS
 
 __all__ = ["Expected", "Recipe", "evaluation_loss", "find_recipe", "fit_arguments", "list_recipes"]
 
-_RECIPES = (*QUICK, *MODERN, *FAST, *TUTORIALS)
+_RECIPES = (*QUICK, *PICTURES, *MODERN, *FAST, *TUTORIALS)
 
 
 def list_recipes(
@@ -22,7 +23,7 @@ def list_recipes(
     """Return the recipes: of one net, for one data set, of one name where asked.
 
     Example:
-        >>> [recipe.data for recipe in list_recipes("lenet5", name="quick")]
+        >>> [recipe.data for recipe in list_recipes("lenet1", name="quick")]
         ['digits', 'mnist', 'fashion_mnist']
     """
     return [
@@ -54,11 +55,10 @@ def find_recipe(net: str, data: str | None = None, name: str = "quick") -> Recip
     if name == "quick":
         raise ConfigError(
             f"net is {net!r}, which takes pictures of {shape}: there is no quick recipe for it on "
-            f"{data or 'digits'!r}; "
+            f"{data!r}; "
             "train it on pictures of its own size with classicnets.fit, as the README shows"
         )
     pairs = ", ".join(f"{recipe.name} on {recipe.data}" for recipe in list_recipes(net))
     raise ConfigError(
-        f"recipe is {name!r}{f' on {data}' if data else ''}; those of {net} are "
-        f"{pairs or 'none yet: train it with classicnets.fit'}"
+        f"recipe is {name!r}{f' on {data}' if data else ''}; those of {net} are {pairs}"
     )

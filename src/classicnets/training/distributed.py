@@ -170,7 +170,6 @@ class RankNet(torch.nn.Module):
         """Return the outputs of this rank's part, of no image if that is empty."""
         self._waiting = (self._waiting + 1) % self._accumulate
         last = self._waiting == 0
-        last = self._waiting == 0
         if self._reorders:  # DistributedDataParallel orders its buckets anew, once and together
             self._ranks.exchange()
         self._reorders, self._synced = last and not self._synced, self._synced or last

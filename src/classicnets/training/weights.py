@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointMismatchError, ConfigError, WeightsError
+from ..preparation import Preparation
 from . import tensor_files, torch_files
 from .safe_files import open_to_read, replace_file, storage_error
 from .tensor_files import TensorSpec
@@ -23,7 +24,8 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     """Save the parameters and buffers of a model as a safetensors file.
 
     The file appears whole or not at all, and an older one of that name stays until it does. It
-    carries the SHA-256 of all its bytes, the model's class name and, if it has them, its `options`.
+    carries the SHA-256 of all its bytes, the model's class name and, if it has them, its `options`
+    and `preparation`.
 
     Args:
         model: any module; of a compiled or distributed one, the module within is saved.
@@ -222,10 +224,13 @@ def _name(model: nn.Module) -> str:
 
 
 def _description(model: nn.Module) -> dict[str, str]:
-    options = getattr(model, "options", None)
-    if not isinstance(options, dict):
-        return {"net": _name(model)}
-    return {"net": _name(model), "options": json.dumps(options)}
+    description = {"net": _name(model)}
+    options, preparation = (getattr(model, name, None) for name in ("options", "preparation"))
+    if isinstance(options, dict):
+        description["options"] = json.dumps(options)
+    if isinstance(preparation, Preparation):
+        description["preparation"] = json.dumps(preparation.to_dict())
+    return description
 
 
 def _with_digest(head: bytes, old: str, new: str) -> bytes:

@@ -1,0 +1,53 @@
+"""The nets of colour pictures, on cats and dogs and on any folder of pictures.
+
+Trained from first weights that torch or the net's `init="modern"` draws, with a rate that rises and
+falls, crops and flips, and labels smoothed; the best epoch by validation is kept.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .recipe import Recipe
+
+_SETS = ("cats_vs_dogs", "image_folder")
+_RELU_MAX = {"activation": "relu", "pooling": "max"}
+_CHAPTER = {"hidden": (4096, 512)}
+
+
+def _rows(
+    net: str,
+    image_size: int,
+    epochs: int,
+    lr: float,
+    *,
+    augment: str = "crop-flip",
+    net_options: Mapping[str, Any] | None = None,
+) -> tuple[Recipe, ...]:
+    return tuple(
+        Recipe(
+            net=net,
+            net_options=net_options or {},
+            data=data,
+            preparation={"image_size": image_size, "augment": augment},
+            epochs=epochs,
+            batch_size=32,
+            optimizer="adamw",  # weight decay 0.01
+            lr=lr,
+            schedule="onecycle",
+            label_smoothing=0.1,
+        )
+        for data in _SETS
+    )
+
+
+# fmt: off
+PICTURES = (
+    #      net            size epochs lr
+    *_rows("lenet_catdog",   224, 30, 0.0003),
+    *_rows("alexnet",        224, 60, 0.0003, net_options=_CHAPTER),
+    *_rows("alexnet_paper",  227, 60, 0.0003, augment="alexnet2012"),
+    *_rows("lenet5",          32, 60, 0.003, net_options={"in_channels": 3, **_RELU_MAX}),
+    *_rows("sequential_cnn",  28, 60, 0.003, net_options={"in_channels": 3}),
+    *_rows("lecture_cnn",     28, 60, 0.001, net_options={"in_channels": 3}),
+)
+# fmt: on
