@@ -34,6 +34,7 @@ _KINDS = {
     "fit.loss": str,
     "fit.epochs": int,
     "seed": int,
+    "threads": int | None,
     "machine": dict,
     "result": dict | None,
 }

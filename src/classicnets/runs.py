@@ -8,7 +8,8 @@ that was stopped has `metrics.json` without a result, and its state under `check
 
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import signature
@@ -159,15 +160,12 @@ def train(
         "seed": seed,
     }
     if chosen.augment is not None:
-<<<<<<< HEAD
-        data_options["augment"] = dict(chosen.augment)
-    ranks = find_ranks()
-    splits = ranks.in_turn(lambda: _load_data(data, data_options, root, download))
-=======
         told["augment"] = dict(chosen.augment)
     told.update(data_options or {})
-    splits = load_data(data, told, root, download=download, progress=progress)
->>>>>>> main
+    ranks = find_ranks()
+    splits = ranks.in_turn(
+        lambda: load_data(data, told, root, download=download, progress=progress)
+    )
     options = {**chosen.net_options, **(net_options or {})}
     if "num_classes" in signature(model_class(net)).parameters:
         options.setdefault("num_classes", len(splits.classes))
@@ -193,6 +191,7 @@ def train(
         "recipe": chosen.name,
         "fit": settings,
         "seed": seed,
+        "threads": chosen.threads,
         "result": None,
         "versions": {name: version(name) for name in _PACKAGES},
         "command": None if command is None else list(command),
@@ -240,16 +239,8 @@ def resume(
     for name in fit_arguments(metrics["fit"]):
         if name not in signature(fit).parameters:
             raise DataError(f"metrics.json of {str(folder)!r} is damaged at 'fit.{name}'")
-<<<<<<< HEAD
-    data = metrics["data"]
-    splits = ranks.in_turn(
-        lambda: _load_data(data["name"], data["options"], root or data["root"], download)
-    )
+    splits = ranks.in_turn(lambda: load_again(metrics, root, download=download, progress=progress))
     ranks.first(lambda: write_metrics(folder, {**metrics, "result": None}))
-=======
-    splits = load_again(metrics, root, download=download, progress=progress)
-    write_metrics(folder, {**metrics, "result": None})
->>>>>>> main
     model = _new_model(metrics["net"]["name"], metrics["net"]["options"], metrics["seed"])
     return _go_on(folder, model, splits, metrics, progress=progress, resume=True)
 
@@ -264,15 +255,16 @@ def _go_on(
     resume: bool,
 ) -> Run:
     """Train to the end, test, and fill the folder; a signal leaves the rest to `resume`."""
-    history = fit(
-        model,
-        splits.train,
-        val_loader=splits.val,
-        progress=progress,
-        checkpoint_dir=folder / "checkpoints",
-        resume=resume,
-        **fit_arguments(metrics["fit"]),
-    )
+    with _threads(metrics["threads"]):
+        history = fit(
+            model,
+            splits.train,
+            val_loader=splits.val,
+            progress=progress,
+            checkpoint_dir=folder / "checkpoints",
+            resume=resume,
+            **fit_arguments(metrics["fit"]),
+        )
     model.preparation = splits.preparation  # type: ignore[assignment]
     if history.interrupted:
         return Run(folder, model, history, {**metrics, "result": None})
@@ -341,6 +333,18 @@ def _shipped_run(card: ModelCard) -> Run:
     }
     model = create_model(card.name, pretrained=True)
     return Run(card.path.parent, model, History(), metrics)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads of the CPU inside the block; None for as many as before."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _new_model(net: str, options: Mapping[str, Any], seed: int) -> nn.Module:

@@ -34,6 +34,7 @@ def _row(
         lr=lr,
         schedule="onecycle",
         loss=loss,
+        threads=1 if batch_size <= 32 else None,
         expected=Expected(*expected) if expected else None,
     )
 

@@ -62,6 +62,8 @@ class Recipe:
         label_smoothing: part of each target that is spread over all classes, 0..1.
         average: decay of the moving average of the weights, 0..1; None for none.
         net_options: what the net is built with.
+        threads: of the CPU, 1 where a step is too small to share: two gain a third at most, and
+            lose fifty times that when other programs want the cores. None for torch's number.
         seed: rules split, order and first weights, unless another is given.
         expected: accuracy on the test part and its spread.
         source: where the settings come from.
@@ -83,6 +85,7 @@ class Recipe:
     label_smoothing: float = 0.0
     average: float | None = None
     net_options: Mapping[str, Any] = field(default_factory=dict)
+    threads: int | None = None
     seed: int = 0
     expected: Expected | None = None
     source: str = ""
