@@ -53,7 +53,7 @@ def write_report(
         raise ConfigError(f"path is {str(path)!r}, and must end in .html; rename it")
     if not runs:
         raise ConfigError("runs is empty; give at least one run")
-    title = " and ".join(filter(None, [_name(runs[0]), _others(len(runs) - 1)]))
+    title = " and ".join(map(_name, runs)) if len(runs) < 3 else f"{len(runs)} runs"
     parts = [_of_run(run, root=root, download=download) for run in runs]
     if len(runs) > 1:
         parts.insert(0, _comparison(runs))
@@ -221,10 +221,6 @@ def _test(run: Run) -> dict[str, Any]:
 def _name(run: Run) -> str:
     """What the run is called: by its folder, or by the net whose weights come with the library."""
     return run.path.resolve().name if run.history.epochs else str(run.metrics["net"]["name"])
-
-
-def _others(count: int) -> str:
-    return "" if not count else f"{count} other{'s' if count > 1 else ''}"
 
 
 def _percent(share: float) -> str:

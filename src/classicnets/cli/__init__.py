@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from .. import __version__, errors
-from . import benchmark, export, folders, nets, plots, report, results, training
+from . import benchmark, draw, export, folders, nets, plots, report, results, training
 from .output import printable
 
 __all__ = ["main"]
@@ -81,6 +81,10 @@ _COMMANDS: dict[str, tuple[Callable[..., object], list[str]]] = {
             "classicnets plot runs/lenet5-digits-1 activations seven.png -o seven.pdf",
             "classicnets plot runs/lenet5-digits-1 curves --with runs/lenet1-digits-1",
         ],
+    ),
+    "draw": (
+        draw.draw,
+        ["classicnets draw", "classicnets draw runs/lenet5_paper-mnist-1 --port 8000"],
     ),
     "report": (
         report.report,
