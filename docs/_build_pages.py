@@ -1,8 +1,8 @@
-"""Write the pages that come from the code, one a net.
+"""Write the pages that come from the code: one a net, and the one where a digit is drawn.
 
     python docs/_build_pages.py
 
-writes `docs/nets/`, which git ignores. `make docs` calls it first.
+writes `docs/nets/` and `docs/_generated/extra/`, which git ignores. `make docs` calls it first.
 """
 
 import inspect
@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from string import Template
 
+from _build_draw import write_page
 from _draw_net import draw
 from matplotlib.figure import Figure
 from PIL import Image
@@ -42,6 +43,7 @@ _ORDER = (
 def main() -> None:
     """Write everything."""
     write_nets(_DOCS / "nets")
+    write_page(_DOCS / "_generated" / "extra" / "draw")
 
 
 def write_nets(folder: Path) -> None:

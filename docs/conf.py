@@ -25,6 +25,7 @@ html_theme = "furo"
 html_title = f"classicnets {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = ["_generated/extra"]  # the drawing page, by _build_draw.py
 html_copy_source = False
 html_show_sourcelink = False
 pygments_style = "tango"
