@@ -28,9 +28,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return load
 
 
-def test_lenet5_reads_most_digits(
-    example: Callable[[str], ModuleType], tmp_path: Path
-) -> None:
+def test_lenet5_reads_most_digits(example: Callable[[str], ModuleType], tmp_path: Path) -> None:
     assert example("train_lenet5").main(epochs=5) > 0.8
     assert (tmp_path / "confusion.png").is_file()
 

@@ -218,7 +218,7 @@ def _nested_key() -> bytes:
 
 
 def _sharing(count: int, size: int) -> bytes:
-    """Return an honest archive with members more, all of the same bytes, by the directory's word."""
+    """Return an honest archive with more members, all of the same bytes by the directory."""
     honest = _archive(_tensor_pickle((4,), (1,)))
     start, end = honest.index(b"PK\1\2"), honest.rindex(b"PK\5\6")
     with_one = stored({"w/data/000000": bytes(size)})

@@ -1,6 +1,5 @@
 """The command plot."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,26 +9,19 @@ from .arguments import DataRoot, NoDownload, RunOrNet
 from .output import printable
 
 
-class Kind(StrEnum):
-    """The plots of a run."""
+def _kind(text: str) -> str:
+    from ..run_plots import KINDS
 
-    curves = "curves"
-    confusion = "confusion"
-    predictions = "predictions"
-    mistakes = "mistakes"
-    doubts = "doubts"
-    embedding = "embedding"
-    filters = "filters"
-    connections = "connections"
-    activations = "activations"
-    occlusion = "occlusion"
-    gradient = "gradient"
-    response_norm = "response_norm"
+    if text not in KINDS:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, KINDS))}.")
+    return text
 
 
 def plot(
     run: RunOrNet,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to draw; see above.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", parser=_kind, help="What to draw; see above.")
+    ],
     image: Annotated[
         Path | None,
         typer.Argument(
@@ -73,7 +65,7 @@ def plot(
     from ..runs import open_run
 
     opened = open_run(run)
-    if others and kind is Kind.curves and image is None:
+    if others and kind == "curves" and image is None:
         from .. import plots
 
         histories = [opened.history, *(open_run(other).history for other in others)]
@@ -86,15 +78,15 @@ def plot(
             "write `classicnets plot RUN curves --with OTHER`"
         )
     else:
-        figure = opened.draw(kind.value, image=image, root=root, download=not no_download)
+        figure = opened.draw(kind, image=image, root=root, download=not no_download)
     path = output or _place(run, kind, image)
     save_figure(figure, path)
     typer.echo(printable(str(path)))
 
 
-def _place(run: Path, kind: Kind, image: Path | None) -> Path:
+def _place(run: Path, kind: str, image: Path | None) -> Path:
     """In the folder of the run; here, if the run has none."""
-    name = f"{kind.value}.png" if image is None else f"{kind.value}-{image.stem}.png"
+    name = f"{kind}.png" if image is None else f"{kind}-{image.stem}.png"
     return run / name if run.is_dir() else Path(f"{run.name}-{name}")
 
 
