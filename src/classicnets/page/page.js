@@ -277,7 +277,7 @@ function begin() {
 
 function code(signs) {
   const cell = document.createElement("td");
-  const canvas = picture(Uint8Array.from(signs, (sign) => (sign > 0 ? 255 : 40)), 7, 12);
+  const canvas = picture(Uint8Array.from(signs, (sign) => (sign > 0 ? 255 : 0)), 7, 12);
   canvas.classList.add("code");
   cell.append(canvas);
   return cell;
