@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -55,6 +57,17 @@ def test_onnx_runtime_gives_the_same_logits(example: Callable[[str], ModuleType]
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     pytest.importorskip("onnxscript", reason="the extra export is not installed")
     assert example("export_onnx").main(epochs=1) < 1e-4
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, EXAMPLES / "two_processes.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(run.stdout.split()[-1]) < 1e-4
 
 
 def test_the_notebook_runs_and_shows_the_accuracy(

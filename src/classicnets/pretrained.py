@@ -193,6 +193,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
             f"{str(path)!r} has format {metrics['format']}, this classicnets reads {_FORMAT}; "
             f"use classicnets {metrics.get('classicnets', 'of another version')!s:.20}"
         )
+    metrics.setdefault("threads", None)  # of a run begun before they were recorded
     _check_kinds(metrics, _KINDS, path)
     if metrics["result"] is not None:
         _check_kinds(metrics, _RESULT_KINDS, path)
