@@ -50,10 +50,7 @@ class Affine:
     shift: float = 0.0625
 
     def __post_init__(self) -> None:
-        for field, limit in (("rotation", 90), ("scale", 0.99), ("shear", 10), ("shift", 1)):
-            value = getattr(self, field)
-            if not 0 <= value <= limit:
-                raise ConfigError(f"{field} is {value!r}; it must be a number from 0 to {limit}")
+        check_ranges(self, rotation=90, scale=0.99, shear=10, shift=1)
 
     @property
     def name(self) -> str:
@@ -73,8 +70,8 @@ class Affine:
         cos, sin = (1 - half.square()) / scale, 2 * half / scale
         shear = shear * self.shear
         height, width = images.shape[-2:]
-        x = _centres(width, images.device) - 2 * self.shift * right  # (N, W); the picture is 2 wide
-        y = _centres(height, images.device) - 2 * self.shift * down  # (N, H)
+        x = centres(width, images.device) - 2 * self.shift * right  # (N, W); the picture is 2 wide
+        y = centres(height, images.device) - 2 * self.shift * down  # (N, H)
         # where a new pixel comes from: turned and scaled back, then sheared
         from_x = torch.stack((cos + shear * sin, sin), 1) * x.unsqueeze(1)  # (N, 2, W)
         from_y = torch.stack((shear * cos - sin, cos), 1) * y.unsqueeze(1)  # (N, 2, H)
@@ -105,6 +102,14 @@ def find_augmentation(augment: str | Augmentation | None) -> Augmentation | None
     return augment
 
 
-def _centres(size: int, device: torch.device) -> Tensor:
+def check_ranges(augment: object, **limits: float) -> None:
+    """Raise a ConfigError unless each field named lies between 0 and its limit."""
+    for field, limit in limits.items():
+        value = getattr(augment, field)
+        if not 0 <= value <= limit:
+            raise ConfigError(f"{field} is {value!r}; it must be a number from 0 to {limit}")
+
+
+def centres(size: int, device: torch.device) -> Tensor:
     """The centres of a row of pixels on an axis from -1 to 1."""
     return (2 * torch.arange(size, device=device) + 1 - size) / size

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from classicnets.errors import ConfigError
+from .augmentation import centres, check_ranges
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,7 @@ class Distortions:
     shear: float = 0.2
 
     def __post_init__(self) -> None:
-        for field, limit in (("shift", 1), ("scale", 0.99), ("squeeze", 0.99), ("shear", 10)):
-            value = getattr(self, field)
-            if not 0 <= value <= limit:
-                raise ConfigError(f"{field} is {value!r}; it must be a number from 0 to {limit}")
+        check_ranges(self, shift=1, scale=0.99, squeeze=0.99, shear=10)
 
     @property
     def name(self) -> str:
@@ -68,13 +65,8 @@ class Distortions:
         scale, squeeze = 1 + scale * self.scale, 1 + squeeze * self.squeeze
         height, width = images.shape[-2:]
         # where a new pixel comes from, on axes from -1 to 1
-        x = (_centres(width, images.device) - 2 * self.shift * right) / (scale * squeeze)  # (N, W)
-        y = (_centres(height, images.device) - 2 * self.shift * down) * squeeze / scale  # (N, H)
+        x = (centres(width, images.device) - 2 * self.shift * right) / (scale * squeeze)  # (N, W)
+        y = (centres(height, images.device) - 2 * self.shift * down) * squeeze / scale  # (N, H)
         from_x = x.unsqueeze(1) + (shear * self.shear * y).unsqueeze(2)  # (N, H, W)
         grid = torch.stack((from_x, y.unsqueeze(2).expand_as(from_x)), 3)
         return F.grid_sample(images.float(), grid, align_corners=False)
-
-
-def _centres(size: int, device: torch.device) -> Tensor:
-    """The centres of a row of pixels on an axis from -1 to 1."""
-    return (2 * torch.arange(size, device=device) + 1 - size) / size

@@ -203,10 +203,7 @@ class Loop:
             if not step.waiting:
                 rate = groups[0]["lr"]
                 self.rate = rate.clone() if isinstance(rate, Tensor) else rate
-                if self._average is not None:
-                    self._average.update_parameters(self.model)
-                if self._steps_schedule:
-                    self._step_schedule_by_batch()
+                self._follow_update()
                 if interruption.received:
                     break
                 if self._save_every is not None:
@@ -223,9 +220,7 @@ class Loop:
         self._read()
         if ended and step.finish_epoch():
             self.rate = self._rate()
-            if self._average is not None:
-                self._average.update_parameters(self.model)
-            self._step_schedule_by_batch()
+            self._follow_update()
         self.rate = float(self.rate)
         self.seconds = clock() - began
 
@@ -283,7 +278,10 @@ class Loop:
     def _rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def _step_schedule_by_batch(self) -> None:
+    def _follow_update(self) -> None:
+        """Bring the average of the weights and the schedule up to an update."""
+        if self._average is not None:
+            self._average.update_parameters(self.model)
         if self._steps_schedule:
             self.schedule.step()  # type: ignore[call-arg, union-attr]
 
