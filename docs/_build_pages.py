@@ -21,7 +21,7 @@ from torch import nn
 import classicnets
 from classicnets import create_model, list_models, model_card, plots
 from classicnets.model_cards import list_pretrained
-from classicnets.recipes import list_recipes
+from classicnets.recipes import Recipe, list_recipes
 
 _DOCS = Path(__file__).parent
 _HEADING = re.compile(
@@ -145,7 +145,7 @@ def _recipes(name: str) -> str:
             recipe.data,
             str(recipe.epochs),
             str(recipe.batch_size),
-            f"{recipe.optimizer}, {recipe.lr:g}, {recipe.schedule or 'constant'}",
+            f"{recipe.optimizer}, {_rate(recipe)}",
             f"`{recipe.loss}`",
             str(recipe.expected or "not measured yet"),
         ]
@@ -159,6 +159,12 @@ def _recipes(name: str) -> str:
     return _fill(
         "_recipes.md", name=name, table="{.dense}\n" + _table(heads, rows), notes="\n".join(notes)
     )
+
+
+def _rate(recipe: Recipe) -> str:
+    if isinstance(recipe.schedule, str | None):
+        return f"{recipe.lr:g}, {recipe.schedule or 'constant'}"
+    return f"{recipe.schedule[0]:g} falling to {recipe.schedule[-1]:g}"
 
 
 def _weights(name: str, folder: Path) -> list[str]:

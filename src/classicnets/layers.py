@@ -318,19 +318,24 @@ class LocalResponseNorm(nn.Module):
 
 
 @torch.no_grad()
-def draw_by_fan_in(net: nn.Module, bound: float = 2.4) -> None:
-    """Draw all weights of a net uniformly from +-bound/F, F being the inputs of the unit.
+def draw_by_fan_in(net: nn.Module, init: str = "paper") -> None:
+    """Draw all weights of a net uniformly, within bounds that fall with F, the inputs of the unit.
 
     Biases become 0 and are not counted in F; `Subsample2d` keeps what it has.
 
     Paper: LeCun et al., Proc. IEEE 86(11) 1998, App. A, which takes 2.4/F and not 2.4/sqrt(F).
+
+    Args:
+        net: whose convolutions and linear layers are drawn.
+        init: "paper" for +-2.4/F, or "modern" for +-sqrt(3/F), a variance of 1/F.
     """
+    bound, power = {"paper": (2.4, 1.0), "modern": (3**0.5, 0.5)}[init]
     for layer in net.modules():
         if isinstance(layer, TableConv2d | UnitBiasConv2d):
-            layer.weight.uniform_(-bound, bound).div_(_fan_in(layer))
+            layer.weight.uniform_(-bound, bound).div_(_fan_in(layer) ** power)
             layer.bias.zero_()
         elif isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.weight.uniform_(-bound, bound).div_(layer.weight[0].numel())
+            layer.weight.uniform_(-bound, bound).div_(layer.weight[0].numel() ** power)
             if layer.bias is not None:
                 layer.bias.zero_()
 

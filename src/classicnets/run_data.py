@@ -52,7 +52,9 @@ def load_data(
             )
     arguments = dict(options)
     if isinstance(arguments.get("augment"), Mapping):
-        arguments["augment"] = data.Affine(**arguments["augment"])
+        ranges = dict(arguments["augment"])
+        kind = data.Distortions if ranges.pop("name", "affine") == "distortions" else data.Affine
+        arguments["augment"] = kind(**ranges)
     if "download" in parameters:
         arguments["download"] = download
     elif root is None:

@@ -59,7 +59,9 @@ def test_without_validation_val_is_none():
     assert splits.options["val_size"] == 0
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("paper", -0.1, 1.175), ("none", 0.0, 1.0)])
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("paper", -0.1, 1.175), ("signed", -1.0, 1.0), ("none", 0.0, 1.0)]
+)
 def test_normalize_sets_background_and_ink(name, low, high):
     images, _ = everything(digits(image_size=8, normalize=name).test)
     assert [images.min().item(), images.max().item()] == pytest.approx([low, high], abs=1e-6)
@@ -102,6 +104,8 @@ def test_the_options_make_the_same_splits_again():
         "augment": "affine",
         "normalize": "paper",
         "seed": 5,
+        "train_size": 400,
+        "repeat": 2,
     }
     splits = digits(**options)
     assert json.loads(json.dumps(splits.options)) == options
@@ -130,7 +134,7 @@ def test_a_picture_of_the_data_set_prepared_alone_gives_the_loaders_tensor():
         ({"val_size": -1}, "val_size is -1; it must be a whole number, at least 0"),
         ({"val_size": 1437}, "val_size is 1437; the training part of digits has 1437 pictures"),
         ({"augment": "blur"}, "augment is 'blur'; the names are affine"),
-        ({"normalize": "unit"}, "normalize is 'unit'; the names are standard, paper, none"),
+        ({"normalize": "unit"}, "normalize is 'unit'; the names are standard, paper, signed, none"),
         ({"seed": -1}, "seed is -1; it must be a whole number, at least 0"),
     ],
 )
@@ -166,3 +170,19 @@ def test_the_package_loads_no_torch():
     run = [sys.executable, "-c", "import sys, classicnets.data; print('torch' in sys.modules)"]
     found = subprocess.run(run, capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False"]
+
+
+def test_train_size_leaves_the_first_of_the_training_pictures():
+    few, all_of_them = digits(train_size=100).train, digits().train
+    assert few.num_images == 100
+    assert torch.equal(few._images, all_of_them._images[:100])
+    with pytest.raises(
+        ConfigError, match="train_size is 1400; .* has 1200 pictures beside the 237"
+    ):
+        digits(train_size=1400)
+
+
+def test_repeat_makes_one_constant_order():
+    loader = digits(repeat=1).train
+    first, second = ([labels for _, labels in loader] for _ in range(2))
+    assert all(map(torch.equal, first, second))

@@ -1,3 +1,4 @@
+import itertools
 import pickle
 from copy import deepcopy
 
@@ -63,6 +64,7 @@ loaders = st.builds(
     shuffle=st.booleans(),
     seed=st.integers(0, 2**64),
     augment=st.sampled_from([None, Brighten()]),
+    repeat=st.none() | st.integers(1, 4),
 )
 plain = st.builds(
     make,
@@ -92,6 +94,17 @@ def test_iterate_gives_the_tail_of_the_epoch(loader, epoch, data):
     whole = list(loader)
     loader.set_epoch(epoch)
     assert equal(loader.iterate(start=start), whole[start:])
+
+
+@properties
+@given(st.integers(1, 4), st.integers(0, 50))
+def test_epochs_repeat_as_often_as_wanted(repeat, epoch):
+    loader = make(50, shuffle=True, augment=Brighten(), repeat=repeat)
+    epochs = [list(loader) for _ in range(repeat)]
+    for one, other in itertools.combinations(epochs, 2):
+        assert not equal(one, other)
+    loader.set_epoch(epoch)
+    assert equal(loader, epochs[epoch % repeat])
 
 
 @properties
@@ -264,6 +277,7 @@ def test_settings_identify_the_batches():
         "shuffle": True,
         "seed": 3,
         "augment": "brighten",
+        "repeat": None,
         "classes": ["a", "b", "c"],
         "preparation": Preparation(2).to_dict(),
     }

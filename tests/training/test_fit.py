@@ -382,7 +382,7 @@ def test_targets_that_are_no_classes_have_no_accuracy():
         ({"optimizer": 3}, "optimizer is 3; give a name"),
         ({"optimizer": lambda p: None}, "returned None, not a torch Optimizer"),
         ({"optimizer": lambda p: torch.optim.SGD(p, lr=1.0), "lr": 1.0}, "has its own learning"),
-        ({"loss": "hinge"}, "loss is 'hinge'; allowed are 'cross_entropy', 'mse', 'distance'"),
+        ({"loss": "hinge"}, "loss is 'hinge'; allowed are 'cross_entropy', 'mse', 'squared_error'"),
         ({"loss": 3}, "loss is 3"),
         ({"schedule": "linear"}, "schedule is 'linear'; allowed are 'onecycle', 'cosine', 'step'"),
         ({"early_stopping": 2}, "early_stopping needs a val_loader"),

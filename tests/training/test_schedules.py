@@ -109,3 +109,14 @@ def test_schedule_of_another_optimizer_is_refused():
     other = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
     with pytest.raises(ConfigError, match="belongs to another optimizer"):
         rates_of(lambda _: torch.optim.lr_scheduler.StepLR(other, 1))
+
+
+def test_a_list_gives_the_rate_of_each_epoch_and_the_last_stays():
+    rates = rates_of(lambda optimizer: [0.3, 0.2], epochs=3, batches=2)
+    assert rates == [0.3, 0.3, 0.2, 0.2, 0.2, 0.2]
+
+
+@pytest.mark.parametrize("rates", [[], [0.1, 0.0], ["fast"]])
+def test_a_list_of_rates_that_cannot_work_is_shown(rates):
+    with pytest.raises(ConfigError, match="schedule is .*; give the learning rate of each epoch"):
+        rates_of(lambda optimizer: rates)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .augmentation import Affine
     from .cats_vs_dogs_set import cats_vs_dogs
     from .digits_set import digits
+    from .distortions import Distortions
     from .fashion_mnist_set import fashion_mnist
     from .folder_doctor import Fault, Report, doctor
     from .idx import read_idx
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "Affine": "augmentation",
     "Augmentation": "loader",
+    "Distortions": "distortions",
     "Fault": "folder_doctor",
     "PictureLoader": "picture_loader",
     "Report": "folder_doctor",
@@ -43,6 +45,7 @@ _NAMES = {
 __all__ = [
     "Affine",
     "Augmentation",
+    "Distortions",
     "Fault",
     "PictureLoader",
     "Report",

@@ -28,6 +28,8 @@ def digits(
     augment: str | Augmentation | None = None,
     normalize: str = "standard",
     seed: int = 0,
+    train_size: int | None = None,
+    repeat: int | None = None,
     device: torch.device | str = "cpu",
     download: bool = True,
 ) -> Splits:
@@ -44,8 +46,11 @@ def digits(
         val_size: pictures split off the 1,437 of the training part by the seed; 0 for none.
         augment: "affine", an augmentation of your own, or None; of the training pictures only.
         normalize: "standard" (mean and deviation of the training part), "paper" (background -0.1,
-            ink 1.175) or "none" (0 to 1).
+            ink 1.175), "signed" (-1 to 1) or "none" (0 to 1).
         seed: rules the split, the order and the augmentation.
+        train_size: how many of the training pictures to train on; None for all.
+        repeat: how many epochs differ, in order and augmentation, before the first comes again; 1
+            for one constant random order. None if all differ.
         device: where the data are held.
         download: not used; nothing is to be fetched.
 
@@ -61,7 +66,9 @@ def digits(
         >>> images.shape
         torch.Size([100, 1, 32, 32])
     """
-    options = SplitOptions(batch_size, image_size, digit_size, val_size, augment, normalize, seed)
+    options = SplitOptions(
+        batch_size, image_size, digit_size, val_size, augment, normalize, seed, train_size, repeat
+    )
     mean, std = normalization(normalize, _MEAN, _STD)
     enlarge = (("bilinear", digit_size or image_size), ("pad", image_size))
     preparation = Preparation(8, steps=enlarge, mean=mean, std=std)

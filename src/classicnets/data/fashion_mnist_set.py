@@ -57,6 +57,8 @@ def fashion_mnist(
     augment: str | Augmentation | None = None,
     normalize: str = "standard",
     seed: int = 0,
+    train_size: int | None = None,
+    repeat: int | None = None,
     device: torch.device | str = "cpu",
     download: bool = True,
 ) -> Splits:
@@ -72,8 +74,11 @@ def fashion_mnist(
         val_size: pictures split off the 60,000 by the seed; 0 for none.
         augment: "affine", an augmentation of your own, or None; of the training pictures only.
         normalize: "standard" (mean and deviation of the training pictures), "paper" (background
-            -0.1, ink 1.175) or "none" (0 to 1).
+            -0.1, ink 1.175), "signed" (-1 to 1) or "none" (0 to 1).
         seed: rules the split, the order and the augmentation.
+        train_size: how many of the training pictures to train on; None for all.
+        repeat: how many epochs differ, in order and augmentation, before the first comes again; 1
+            for one constant random order. None if all differ.
         device: where the data are held.
         download: fetch what is missing from torchvision's mirrors, 31 MB, checked by SHA-256; not
             done where the environment variable CLASSICNETS_OFFLINE is 1.
@@ -85,5 +90,7 @@ def fashion_mnist(
         StorageError: a folder that cannot take the files.
         DeviceError: a device that does not exist.
     """
-    options = SplitOptions(batch_size, image_size, digit_size, val_size, augment, normalize, seed)
+    options = SplitOptions(
+        batch_size, image_size, digit_size, val_size, augment, normalize, seed, train_size, repeat
+    )
     return _FILES.splits(root, options, device, download)

@@ -49,6 +49,8 @@ class TensorLoader:
         shuffle: a new order each epoch; without it pictures come as they lie.
         seed: rules order and augmentation; a whole number, at least 0.
         augment: an object with `name`, `draws` and `__call__(images, draws)`, or None.
+        repeat: how many epochs differ; the next is the first again, its order and its augmentation.
+            None if all differ.
         name: what the data are called in `settings`.
 
     Shape:
@@ -57,7 +59,7 @@ class TensorLoader:
     Raises:
         DataError: images or labels of a wrong type or shape, unequal in number, none at all; a
             label outside the classes.
-        ConfigError: batch_size below 1, seed below 0, or either no whole number.
+        ConfigError: batch_size or repeat below 1, seed below 0, or one of them no whole number.
 
     Example:
         >>> images = torch.zeros(10, 1, 28, 28, dtype=torch.uint8)
@@ -78,6 +80,7 @@ class TensorLoader:
         shuffle: bool = False,
         seed: int = 0,
         augment: Augmentation | None = None,
+        repeat: int | None = None,
         name: str = "tensors",
     ) -> None:
         _check_images(images, preparation)
@@ -90,6 +93,7 @@ class TensorLoader:
         self._shuffle = shuffle
         self._seed = check_integer("seed", seed, 0)
         self._augment = augment
+        self._repeat = None if repeat is None else check_integer("repeat", repeat, 1)
         self._name = name
         self._epoch = 0
         self._rank, self._world_size = 0, 1
@@ -114,6 +118,7 @@ class TensorLoader:
             "shuffle": self._shuffle,
             "seed": self._seed,
             "augment": None if self._augment is None else self._augment.name,
+            "repeat": self._repeat,
             "classes": list(self.classes),
             "preparation": self.preparation.to_dict(),
         }
@@ -143,6 +148,8 @@ class TensorLoader:
                 f"start is {start}; the epoch has {len(self)} batches, give 0 to that"
             )
         epoch, self._epoch = self._epoch, self._epoch + 1
+        if self._repeat is not None:
+            epoch %= self._repeat
         return self._batches(epoch, start * self.batch_size)
 
     def shard(self, rank: int, world_size: int) -> "TensorLoader":

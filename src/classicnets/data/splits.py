@@ -17,8 +17,8 @@ from .streams import permutation
 
 _EVALUATION_BATCH = 256  # at least; a batch without gradients may be larger
 
-# (mean, std) of pixels in 0..1; L98: background -0.1, ink 1.175
-_NORMALIZATIONS = {"paper": (0.1 / 1.275, 1 / 1.275), "none": (0.0, 1.0)}
+# (mean, std) of pixels in 0..1; L98: background -0.1, ink 1.175; 1989: -1 and 1
+_NORMALIZATIONS = {"paper": (0.1 / 1.275, 1 / 1.275), "signed": (0.5, 0.5), "none": (0.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class SplitOptions:
     augment: str | Augmentation | None
     normalize: str
     seed: int
+    train_size: int | None
+    repeat: int | None
 
     def __post_init__(self) -> None:
         check_integer("batch_size", self.batch_size, 1)
@@ -62,6 +64,9 @@ class SplitOptions:
             )
         check_integer("val_size", self.val_size, 0)
         check_integer("seed", self.seed, 0)
+        for name in ("train_size", "repeat"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 1)
         find_augmentation(self.augment)
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,8 +112,15 @@ def make_splits(
             f"val_size is {options.val_size}; the training part of {name} has {len(images)} "
             "pictures, leave at least 1 to train"
         )
+    left = len(images) - options.val_size
+    if options.train_size is not None and options.train_size > left:
+        raise ConfigError(
+            f"train_size is {options.train_size}; the training part of {name} has {left} pictures "
+            f"beside the {options.val_size} of val_size"
+        )
     order = permutation(len(images), options.seed, 0, "split")
     val_rows, train_rows = order.tensor_split([options.val_size])
+    train_rows = train_rows[: options.train_size]
 
     def loader(
         part: str, images: Tensor, labels: Tensor, *, training: bool = False
@@ -124,6 +136,7 @@ def make_splits(
             shuffle=training,
             seed=options.seed,
             augment=find_augmentation(options.augment) if training else None,
+            repeat=options.repeat if training else None,
             name=f"{name}/{part}",
         ).to(device)
 

@@ -1,12 +1,14 @@
 """LeNet-1, the first net of the LeNet family that subsamples."""
 
 from collections import OrderedDict
+from typing import Literal
 
 import torch
 from torch import nn
 
 from ..layers import ScaledTanh, Subsample2d, TableConv2d, draw_by_fan_in
 from . import input_check
+from .option_check import check_choice
 
 __all__ = ["H3_TABLE", "LeNet1"]
 
@@ -33,12 +35,16 @@ class LeNet1(nn.Module):
           the outputs are not bounded.
         - Initialisation: +-2.4/F, from 1998, App. A; biases 0; subsampling starts as an average.
 
+    Args:
+        init: "paper" (+-2.4/F), from which gradient descent starts slowly; or "modern" (variance
+            1/F), which keeps the signal alive through all layers.
+
     Shape:
         input (N, 1, 28, 28), float, a 16x16 digit centred on background, -1 to 1; heights and
         widths up to 31 work too; output (N, 10), trained towards +1 for the class and -1 elsewhere.
 
     Raises:
-        ConfigError: the shape or type of the images is not as above.
+        ConfigError: the option, or the shape or type of the images, is not as above.
 
     Example:
         >>> LeNet1()(torch.zeros(1, 1, 28, 28)).shape
@@ -47,9 +53,10 @@ class LeNet1(nn.Module):
 
     input_shape = (1, 28, 28)
 
-    def __init__(self) -> None:
+    def __init__(self, *, init: Literal["paper", "modern"] = "paper") -> None:
         super().__init__()
-        self.options: dict[str, object] = {}
+        check_choice("init", init, ("paper", "modern"))
+        self.options: dict[str, object] = {"init": init}
         self.features = nn.Sequential(
             OrderedDict(
                 h1=nn.Conv2d(1, 4, 5),  # (4, 24, 24), 104 parameters, 59,904 connections
@@ -68,7 +75,7 @@ class LeNet1(nn.Module):
             )
         )
         self._input_rule = input_check.input_rule(self, self.features, last_map=4)
-        self._init_weights()
+        self._init_weights(init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores of the ten digits for a batch of images."""
@@ -76,6 +83,6 @@ class LeNet1(nn.Module):
         logits: torch.Tensor = self.classifier(features.flatten(1))
         return logits
 
-    def _init_weights(self) -> None:
-        """Uniform in +-2.4/F, F the inputs of the unit (LeCun et al. 1998, App. A)."""
-        draw_by_fan_in(self, 2.4)
+    def _init_weights(self, init: str) -> None:
+        """Uniform, in +-2.4/F for "paper", F the inputs of the unit (LeCun et al. 1998, App. A)."""
+        draw_by_fan_in(self, init)

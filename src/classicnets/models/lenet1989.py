@@ -1,12 +1,14 @@
 """The zip-code net of 1989, where convolutional nets trained by back-propagation begin."""
 
 from collections import OrderedDict
+from typing import Literal
 
 import torch
 from torch import nn
 
 from ..layers import ScaledTanh, UnitBiasConv2d, draw_by_fan_in
 from . import input_check
+from .option_check import check_choice
 
 __all__ = ["H2_TABLE", "LeNet1989"]
 
@@ -36,12 +38,16 @@ class LeNet1989(nn.Module):
         - Squashing: 1.7159 tanh(2x/3) on all units, the output's too.
         - Initialisation: +-2.4/F, not 2.4/sqrt(F), as LeCun et al. 1998, App. A, argue; biases 0.
 
+    Args:
+        init: "paper" (+-2.4/F), from which gradient descent starts slowly; or "modern" (variance
+            1/F), which keeps the signal alive through all layers.
+
     Shape:
         input (N, 1, 16, 16), float, -1 (background) to 1; 15 works too; output (N, 10), within
         +-1.7159, trained towards +1 for the class and -1 elsewhere.
 
     Raises:
-        ConfigError: the shape or type of the images is not as above.
+        ConfigError: the option, or the shape or type of the images, is not as above.
 
     Example:
         >>> LeNet1989()(torch.zeros(1, 1, 16, 16)).shape
@@ -50,9 +56,10 @@ class LeNet1989(nn.Module):
 
     input_shape = (1, 16, 16)
 
-    def __init__(self) -> None:
+    def __init__(self, *, init: Literal["paper", "modern"] = "paper") -> None:
         super().__init__()
-        self.options: dict[str, object] = {}
+        check_choice("init", init, ("paper", "modern"))
+        self.options: dict[str, object] = {"init": init}
         self.features = nn.Sequential(
             OrderedDict(
                 # (12, 8, 8), 1,068 parameters, 19,968 connections
@@ -73,7 +80,7 @@ class LeNet1989(nn.Module):
         )
         # the biases of h1 fix its map at 8x8
         self._input_rule = input_check.input_rule(self, self.features[:1], last_map=8)
-        self._init_weights()
+        self._init_weights(init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Squashed scores of the ten digits for a batch of images."""
@@ -81,6 +88,6 @@ class LeNet1989(nn.Module):
         logits: torch.Tensor = self.classifier(features.flatten(1))
         return logits
 
-    def _init_weights(self) -> None:
-        """Uniform in +-2.4/F, F the inputs of the unit."""
-        draw_by_fan_in(self, 2.4)
+    def _init_weights(self, init: str) -> None:
+        """Uniform, in +-2.4/F for "paper", F the inputs of the unit."""
+        draw_by_fan_in(self, init)

@@ -148,12 +148,16 @@ class LeNet5Paper(nn.Module):
         - Biases at the start: whether drawn, whether counted in F; here 0 and not counted.
         - Digit codes: the bars above 0, 2, 4 and 5 look accidental; here as Fig. 3 shows them.
 
+    Args:
+        init: "paper" (+-2.4/F), from which gradient descent starts slowly; or "modern" (variance
+            1/F), which keeps the signal alive through all layers.
+
     Shape:
         input (N, 1, 32, 32), float, background -0.1 and ink 1.175; heights and widths up to 35
         work too; output (N, 10), minus the squared distances to the codes, at most 0.
 
     Raises:
-        ConfigError: the shape or type of the images is not as above.
+        ConfigError: the option, or the shape or type of the images, is not as above.
 
     Example:
         >>> LeNet5Paper()(torch.zeros(1, 1, 32, 32)).shape
@@ -162,9 +166,10 @@ class LeNet5Paper(nn.Module):
 
     input_shape = (1, 32, 32)
 
-    def __init__(self) -> None:
+    def __init__(self, *, init: Literal["paper", "modern"] = "paper") -> None:
         super().__init__()
-        self.options: dict[str, object] = {}
+        check_choice("init", init, ("paper", "modern"))
+        self.options: dict[str, object] = {"init": init}
         self.features = nn.Sequential(
             OrderedDict(
                 c1=nn.Conv2d(1, 6, 5),  # (6, 28, 28), 156 parameters, 122,304 connections
@@ -187,7 +192,7 @@ class LeNet5Paper(nn.Module):
             )
         )
         self._input_rule = input_check.input_rule(self, self.features, last_map=1)
-        self._init_weights()
+        self._init_weights(init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Minus the distances of a batch of images to the ten codes."""
@@ -195,9 +200,9 @@ class LeNet5Paper(nn.Module):
         logits: torch.Tensor = self.classifier(features.flatten(1))
         return logits
 
-    def _init_weights(self) -> None:
-        """Uniform in +-2.4/F, F the inputs of the unit (App. A)."""
-        draw_by_fan_in(self, 2.4)
+    def _init_weights(self, init: str) -> None:
+        """Uniform, in +-2.4/F for "paper", F the inputs of the unit (App. A)."""
+        draw_by_fan_in(self, init)
 
 
 def digit_codes() -> torch.Tensor:

@@ -7,6 +7,7 @@ part: the mean over its seeds, and the lowest and highest of them; None where no
 from ..errors import ConfigError
 from ..models import model_class
 from .modern import FAST, MODERN
+from .papers import PAPERS
 from .pictures import PICTURES
 from .quick import QUICK
 from .recipe import Expected, Recipe, evaluation_loss, fit_arguments
@@ -14,7 +15,7 @@ from .tutorials import TUTORIALS
 
 __all__ = ["Expected", "Recipe", "evaluation_loss", "find_recipe", "fit_arguments", "list_recipes"]
 
-_RECIPES = (*QUICK, *PICTURES, *MODERN, *FAST, *TUTORIALS)
+_RECIPES = (*QUICK, *PICTURES, *PAPERS, *MODERN, *FAST, *TUTORIALS)
 
 
 def list_recipes(

@@ -4,29 +4,36 @@ from .quick import NETS
 from .recipe import Recipe
 
 
-def _row(net: str, epochs: int, batch_size: int, lr: float) -> Recipe:
+def _row(net: str, epochs: int, lr: float) -> Recipe:
+    preparation, loss = NETS[net]
     return Recipe(
         net=net,
         data="mnist",
         name="modern",
-        preparation=NETS[net][0],
+        preparation=preparation,
         augment={"rotation": 10.0, "scale": 0.1, "shear": 0.1, "shift": 0.0625},
+        net_options={} if loss == "cross_entropy" else {"init": "modern"},
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=128,
         optimizer="adamw",  # weight decay 0.01
         lr=lr,
         schedule="onecycle",
-        label_smoothing=0.05,
+        loss=loss,
+        label_smoothing=0.05 if loss == "cross_entropy" else 0.0,
         average=0.999,
+        threads=1,
     )
 
 
 # fmt: off
 MODERN = (
-    #    net              epochs batch lr
-    _row("lenet5",            50, 128, 0.006),
-    _row("sequential_cnn",    20, 128, 0.003),
-    _row("lecture_cnn",       20, 128, 0.003),
+    #    net              epochs  lr
+    _row("lenet1989",         30, 0.006),
+    _row("lenet1",            30, 0.01),
+    _row("lenet5",            50, 0.006),
+    _row("lenet5_paper",      30, 0.006),
+    _row("sequential_cnn",    20, 0.003),
+    _row("lecture_cnn",       20, 0.003),
 )
 FAST = (
     Recipe(

@@ -1,6 +1,6 @@
 """The record that a recipe is, and how `fit` is called for one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -51,15 +51,17 @@ class Recipe:
         data: name of the data set, a function of `classicnets.data`.
         name: which of the net's recipes; "quick" is the plain one.
         preparation: what the data function is told, so that the pictures fit the net.
-        augment: ranges of `data.Affine` by name, changing the training pictures; None for none.
+        augment: ranges of `data.Affine` by name, or with the name "distortions" those of
+            `data.Distortions`, changing the training pictures; None for none.
         epochs: passes over the training part.
         batch_size: images a step.
         optimizer: a name that `fit` knows.
         optimizer_options: what differs from the settings that the name stands for.
-        lr: learning rate, the highest of the schedule.
-        schedule: a name that `fit` knows; None for a constant rate.
+        lr: learning rate, the highest of the schedule; None where that has all rates.
+        schedule: a name that `fit` knows, or the rate of each epoch; None for a constant rate.
         loss: a name that `fit` knows, or one of a tutorial's: see `evaluation_loss`.
         label_smoothing: part of each target that is spread over all classes, 0..1.
+        online: whether each picture makes an update.
         average: decay of the moving average of the weights, 0..1; None for none.
         net_options: what the net is built with.
         threads: of the CPU, 1 where a step is too small to share: two gain a third at most, and
@@ -74,15 +76,16 @@ class Recipe:
     data: str
     name: str = "quick"
     preparation: Mapping[str, Any]
-    augment: Mapping[str, float] | None = None
+    augment: Mapping[str, Any] | None = None
     epochs: int
     batch_size: int
     optimizer: str
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    lr: float
-    schedule: str | None
+    lr: float | None = None
+    schedule: str | Sequence[float] | None
     loss: str = "cross_entropy"
     label_smoothing: float = 0.0
+    online: bool = False
     average: float | None = None
     net_options: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
@@ -93,17 +96,19 @@ class Recipe:
 
     def fit_settings(self) -> dict[str, Any]:
         """What `fit_arguments` takes, ready for JSON; what is not used is left out."""
+        rates = None if self.schedule is None else list(self.schedule)
         settings = {
             "epochs": self.epochs,
             "optimizer": self.optimizer,
             "optimizer_options": dict(self.optimizer_options),
             "lr": self.lr,
-            "schedule": self.schedule,
+            "schedule": self.schedule if isinstance(self.schedule, str) else rates,
             "loss": self.loss,
+            "online": self.online,
             "label_smoothing": self.label_smoothing,
             "average": self.average,
         }
-        optional = ("optimizer_options", "label_smoothing", "average")
+        optional = ("optimizer_options", "online", "label_smoothing", "average")
         return {name: value for name, value in settings.items() if value or name not in optional}
 
 

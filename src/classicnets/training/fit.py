@@ -57,6 +57,7 @@ def fit(
     seed: int | None = None,
     clip_norm: float | None = None,
     accumulate: int = 1,
+    online: bool = False,
     average: float | None = None,
     compile: bool = False,  # noqa: A002 (torch's word)
     early_stopping: int | None = None,
@@ -79,20 +80,28 @@ def fit(
         loader: any iterable of (images, labels) batches.
         epochs: passes over the loader, at least 1.
         val_loader: measured after each epoch, in the mode and without the randomness of training.
-        optimizer: "adam", "adamw", "sgd" (momentum 0.9), "rmsprop", a torch optimizer, or a
-            callable of the parameters.
-        lr: learning rate for an optimizer given by name; None for 0.001, for "sgd" 0.01.
-        loss: "cross_entropy", "mse" (to targets of -1 and +1), "distance" (to the code of the own
-            class, for `LeNet5Paper`), or a callable of (outputs, labels) that returns a mean over
-            the batch; None for cross-entropy.
+        optimizer: "adam", "adamw", "sgd" (momentum 0.9), "rmsprop", "diagonal_lm" (the optimizer
+            of 1998, whose curvatures are estimated anew from the first 500 pictures of each
+            epoch, as far as its first batch has them), a torch optimizer, or a callable of the
+            parameters.
+        lr: learning rate for an optimizer given by name; None for 0.001, for "sgd" 0.01, for
+            "diagonal_lm" 0.0005.
+        loss: "cross_entropy", "mse" (to targets of -1 and +1), "squared_error" (the same summed
+            over the outputs), "distance" (to the code of the own class, for `LeNet5Paper`),
+            "map_distance" (that with the other codes pushed away), or a callable of (outputs,
+            labels) that returns a mean over the batch; None for cross-entropy.
         schedule: "onecycle", "cosine", "step" or a callable of (optimizer, total_steps), stepped
-            after each update; or a torch scheduler, stepped after each epoch.
+            after each update; or a list with the rate of each epoch, or a torch scheduler, stepped
+            after each epoch.
         device: "auto" (cuda, then mps, then cpu) or the name of a device.
         precision: "float32", "bf16" or "fp16".
         seed: for what is random inside the net, such as dropout; None leaves torch's random state
             to go on as it is. The order of the data has its own seed, in the loader.
         clip_norm: the largest norm of all gradients together.
         accumulate: batches whose gradients make one update.
+        online: whether each picture makes an update of its own, as in the papers of 1989 and 1998,
+            whatever the size of the batches; for chains of layers that `PatternStep` knows, on the
+            CPU, where it is many times faster than batches of one.
         average: decay, 0..1, of a moving average of the weights, one of 0.999 spanning about the
             last thousand updates. The average is what is validated and what the model ends with;
             None for the weights themselves.
@@ -131,7 +140,18 @@ def fit(
     if checkpoint_dir is None and (resume or checkpoint_every is not None):
         raise ConfigError("resume and checkpoint_every need a checkpoint_dir; name the folder")
     ranks = find_ranks()
-    place = ranks.device(device)
+    place = ranks.device("cpu" if online and device == "auto" else device)
+    if online:
+        if place.type != "cpu" or not ranks.alone:
+            raise ConfigError(
+                f"device is {str(place)!r}, processes: {ranks.world_size}; online=True trains on "
+                "'cpu' in 1 process: leave out device and torchrun"
+            )
+        if precision != "float32" or accumulate > 1 or clip_norm or average or compile:
+            raise ConfigError(
+                "online=True makes an update of each picture's gradients as they are; leave out "
+                "precision, clip_norm, accumulate, average and compile"
+            )
     loss_function = resolve_loss(loss)
     train = Batches(loader, place, dtype_of(model), ranks)
     val = None if val_loader is None else Batches(val_loader, place, dtype_of(model), ranks)
@@ -144,6 +164,10 @@ def fit(
         stack.enter_context(freed_memory_kept())
         if not isinstance(optimizer, torch.optim.Optimizer):  # its state may be in another order
             stack.enter_context(fastest_layout(inner, place, precision))
+        if lr is not None and isinstance(schedule, list | tuple):
+            raise ConfigError(
+                f"lr is {lr}, and schedule has a rate for each epoch; leave one of them out"
+            )
         chosen = build_optimizer(optimizer, model, lr)
         updates = None if train.count is None else epochs * math.ceil(train.count / accumulate)
         stepped, by_batch = build_schedule(schedule, chosen, updates)
@@ -159,6 +183,7 @@ def fit(
                 "precision": precision,
                 "clip_norm": clip_norm,
                 "accumulate": accumulate,
+                "online": online,
                 "average": average,
                 "compile": compile,
                 "validation": val is not None,
@@ -176,6 +201,8 @@ def fit(
             check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
             share=net.average_gradients if isinstance(net, RankNet) else None,
         )
+        if online:
+            step.go_online()
         if place.type == "cuda":
             reason = reason_not_to_capture(
                 chosen,

@@ -17,6 +17,7 @@ from .losses import Loss
 
 # learning rate of each of the 20 passes; L98, section III.B
 PRINTED_RATES = (*[5e-4] * 2, *[2e-4] * 3, *[1e-4] * 3, *[5e-5] * 4, *[1e-5] * 8)
+SAMPLES = 500  # for the curvatures, before each pass
 
 _SQUASHING = (ScaledTanh, nn.Tanh, nn.Sigmoid, nn.ReLU)
 _LINEAR = (nn.Conv2d, nn.Linear, TableConv2d, UnitBiasConv2d, Subsample2d)

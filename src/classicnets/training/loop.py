@@ -193,6 +193,8 @@ class Loop:
                 if not step.waiting:
                     self.save(False)
                 raise
+            if not self.batch:
+                step.begin_epoch(images, labels)
             loss, outputs = step(images, labels)
             self.batch += 1
             self.steps += 1

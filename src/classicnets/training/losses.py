@@ -23,6 +23,14 @@ def signed_mse(outputs: Tensor, labels: Tensor) -> Tensor:
     return F.mse_loss(outputs, targets)
 
 
+def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the squared error of `signed_mse`, summed over the outputs: the papers' own scale.
+
+    The scale matters to the optimizer of 1998, whose mu is held against second derivatives.
+    """
+    return outputs.shape[1] * signed_mse(outputs, labels)
+
+
 def own_distance(outputs: Tensor, labels: Tensor) -> Tensor:
     """Return the mean distance of each image to the code of its own class.
 
@@ -56,6 +64,7 @@ def map_distance(outputs: Tensor, labels: Tensor, *, rubbish: float = 1.0) -> Te
 _LOSSES: dict[str, Loss] = {
     "cross_entropy": F.cross_entropy,
     "mse": signed_mse,
+    "squared_error": squared_error,
     "distance": own_distance,
     "map_distance": map_distance,
 }

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import ConfigError
+from .levenberg_marquardt import PRINTED_RATES, DiagonalLM
 
 OptimizerChoice = str | Optimizer | Callable[[Iterable[torch.nn.Parameter]], Optimizer]
 
@@ -17,7 +18,9 @@ _OPTIMIZERS: dict[str, tuple[type[Optimizer], float, dict[str, Any]]] = {
     "adamw": (torch.optim.AdamW, 1e-3, {}),
     "sgd": (torch.optim.SGD, 1e-2, {"momentum": 0.9}),
     "rmsprop": (torch.optim.RMSprop, 1e-3, {}),
+    "diagonal_lm": (DiagonalLM, PRINTED_RATES[0], {}),
 }
+_FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 # settings that do not change what is computed
 _HOW = ("fused", "foreach", "capturable")
@@ -27,8 +30,8 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
     """Return the optimizer for the parameters of `model` that take a gradient.
 
     Args:
-        choice: a name ("adam", "adamw", "sgd" with momentum 0.9, "rmsprop"), an optimizer, or a
-            callable of the parameters that returns one.
+        choice: a name ("adam", "adamw", "sgd" with momentum 0.9, "rmsprop", "diagonal_lm"), an
+            optimizer, or a callable of the parameters that returns one.
         model: the module to train.
         lr: learning rate, above 0; for a name only.
 
@@ -51,7 +54,7 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
             )
         kind, usual_lr, settings = _OPTIMIZERS[choice]
         rate: float | Tensor = usual_lr if lr is None else lr
-        if kind is not torch.optim.RMSprop and _can_be_fused(parameters):
+        if kind in _FUSED and _can_be_fused(parameters):
             settings = {**settings, "fused": True}
             if parameters[0].is_cuda:  # so that a captured step sees the rate change
                 rate = torch.tensor(rate, dtype=torch.float32, device=parameters[0].device)

@@ -6,7 +6,6 @@ in as few operations as it needs; read together they are back-propagation as a t
 """
 
 import math
-from collections.abc import Iterable
 from typing import Protocol, cast
 
 import torch
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..errors import ConfigError, DivergedError
+from ..errors import ConfigError
 from ..layers import RBFOutput, ScaledTanh, Subsample2d, TableConv2d, UnitBiasConv2d
 from .losses import Loss
 
@@ -22,7 +21,7 @@ Shape = tuple[int, ...]
 
 
 class PatternStep:
-    """Learns from one picture at a time: forward, loss, backward, update.
+    """Learns from the pictures of a batch one after the other, with an update after each.
 
     The same gradients as autograd's, to rounding, in a fraction of the time.
 
@@ -34,7 +33,8 @@ class PatternStep:
         input_shape: of one picture, (C, H, W); None for the net's own.
 
     Shape:
-        image (1, C, H, W), label (1,); gives the loss () and the outputs (1, classes).
+        images (N, C, H, W), labels (N,); gives the mean loss, a number, and the outputs
+        (N, classes), those of each picture before its own update.
 
     Raises:
         ConfigError: a layer that is not among these, or no input_shape; at the first picture, a
@@ -45,9 +45,9 @@ class PatternStep:
         >>> from classicnets.training.losses import own_distance
         >>> net = LeNet5Paper()
         >>> step = PatternStep(net, own_distance, torch.optim.SGD(net.parameters(), lr=1e-4))
-        >>> loss, outputs = step(torch.zeros(1, 1, 32, 32), torch.tensor([3]))
+        >>> loss, outputs = step(torch.zeros(5, 1, 32, 32), torch.tensor([3, 1, 4, 1, 5]))
         >>> outputs.shape
-        torch.Size([1, 10])
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -74,11 +74,15 @@ class PatternStep:
                 shape = self._cells[-1].shape
 
     @torch.no_grad()
-    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Learn from a picture; return its loss and the outputs before the update."""
-        loss, outputs = self.gradients(image, label)
-        self._optimizer.step()
-        return loss, outputs
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+        """Learn from each picture in turn; return the mean loss and the outputs."""
+        total, rows = 0.0, []
+        for image, label in zip(torch.split(images, 1), torch.split(labels, 1), strict=True):
+            loss, outputs = self.gradients(image, label)
+            self._optimizer.step()
+            total += loss.item()
+            rows.append(outputs)
+        return total / len(rows), torch.cat(rows)
 
     @torch.no_grad()
     def gradients(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,33 +102,6 @@ class PatternStep:
         for index in range(len(self._cells) - 1, -1, -1):
             slope = self._cells[index].backward(slope, wanted=index > 0)
         return loss.detach(), outputs.detach()
-
-
-def one_pass(step: PatternStep, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """Learn from each picture of the batches in turn; return the mean loss and the accuracy.
-
-    Both are taken as the pictures come, each before the update it makes. The batches are only a
-    faster way to bring the pictures: take large ones.
-
-    Raises:
-        ConfigError: there was no picture.
-        DivergedError: the loss is NaN or infinite; looked at after each batch.
-    """
-    total, right, count = 0.0, 0, 0
-    for images, labels in batches:
-        for image, label in zip(torch.split(images, 1), torch.split(labels, 1), strict=True):
-            loss, outputs = step(image, label)
-            total += loss.item()
-            right += int(outputs.argmax()) == int(label)
-        count += len(labels)
-        if not math.isfinite(total):
-            raise DivergedError(
-                f"the loss became {total} within the first {count} pictures; lower the learning "
-                "rate, or begin with other weights"
-            )
-    if not count:
-        raise ConfigError("batches has no picture; give a list or a loader of (images, labels)")
-    return total / count, right / count
 
 
 class _Cell(Protocol):

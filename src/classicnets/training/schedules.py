@@ -1,7 +1,7 @@
 """How the learning rate moves while a net trains."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -25,7 +25,9 @@ class Stepped(Protocol):
 
 
 Schedule = Stepped | ReduceLROnPlateau  # the second wants to be told the loss
-ScheduleChoice = str | LRScheduler | ReduceLROnPlateau | Callable[[Optimizer, int], Stepped]
+ScheduleChoice = (
+    str | Sequence[float] | LRScheduler | ReduceLROnPlateau | Callable[[Optimizer, int], Stepped]
+)
 
 
 def one_cycle(t: float) -> float:
@@ -108,14 +110,56 @@ class RateCurve:
         self._set_rates()
 
 
+class EpochRates:
+    """A learning rate for each epoch, written down; the last is that of all epochs after it.
+
+    Args:
+        optimizer: all its groups get these rates.
+        rates: the rate of each epoch, above 0.
+    """
+
+    def __init__(self, optimizer: Optimizer, rates: Sequence[float]) -> None:
+        if not rates or not all(isinstance(rate, int | float) and rate > 0 for rate in rates):
+            raise ConfigError(
+                f"schedule is {list(rates)}; give the learning rate of each epoch, all above 0"
+            )
+        self._optimizer = optimizer
+        self._rates = list(rates)
+        self._epochs_done = 0
+        self._set_rates()
+
+    def step(self) -> None:
+        """Move on by one epoch."""
+        self._epochs_done += 1
+        self._set_rates()
+
+    def _set_rates(self) -> None:
+        rate = self._rates[min(self._epochs_done, len(self._rates) - 1)]
+        for group in self._optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epochs done."""
+        return {"epochs_done": self._epochs_done}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Go on from a saved state."""
+        self._epochs_done = state_dict["epochs_done"]
+        self._set_rates()
+
+
 def build_schedule(
     choice: ScheduleChoice | None, optimizer: Optimizer, total_steps: int | None
 ) -> tuple[Schedule | None, bool]:
     """Return the schedule and whether it is stepped per batch.
 
     Args:
-        choice: None, a name ("onecycle", "cosine", "step"), a torch scheduler (stepped per epoch),
-            or a callable of (optimizer, total_steps) (stepped per batch).
+        choice: None, a name ("onecycle", "cosine", "step"), the rate of each epoch, a torch
+            scheduler (stepped per epoch), or a callable of (optimizer, total_steps) (stepped per
+            batch).
         optimizer: the optimizer whose rate moves.
         total_steps: updates of the whole run, None when the loader has no length.
 
@@ -131,10 +175,12 @@ def build_schedule(
                 "give fit the optimizer that the schedule was made with"
             )
         return choice, False
+    if isinstance(choice, Sequence) and not isinstance(choice, str):
+        return EpochRates(optimizer, choice), False
     if isinstance(choice, str) and choice not in _CURVES:
         raise ConfigError(
-            f"schedule is {choice!r}; allowed are {', '.join(map(repr, _CURVES))}, a torch "
-            "scheduler, or a callable of (optimizer, total_steps)"
+            f"schedule is {choice!r}; allowed are {', '.join(map(repr, _CURVES))}, the rate of "
+            "each epoch, a torch scheduler, or a callable of (optimizer, total_steps)"
         )
     if total_steps is None:
         raise ConfigError(

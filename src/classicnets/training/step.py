@@ -11,8 +11,10 @@ from torch.optim import Optimizer
 
 from ..errors import ConfigError
 from .captured_step import CapturedStep, Learn
+from .levenberg_marquardt import SAMPLES, DiagonalLM
 from .losses import Loss
 from .optimizers import give_gradients_their_layout
+from .pattern_steps import PatternStep
 
 _PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -91,6 +93,26 @@ class Step:
         """
         return self._run(images, labels)
 
+    def begin_epoch(self, images: Tensor, labels: Tensor) -> None:
+        """Estimate anew, from the first batch, what the optimizer of 1998 knows of the loss."""
+        if isinstance(self._optimizer, DiagonalLM):
+            self._check_outputs(images, labels)
+            samples = images[:SAMPLES], labels[:SAMPLES]
+            self._optimizer.estimate(self._model, self._loss, *samples)
+
+    def go_online(self) -> None:
+        """Learn from now on from each picture of a batch by itself, with an update after each."""
+        patterns = PatternStep(self._model, self._loss, self._optimizer)
+
+        def learn(images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+            self._check_outputs(images, labels)
+            loss, outputs = patterns(images, labels)
+            if not math.isfinite(loss):
+                raise NonFiniteError(f"the loss is {loss}", after_update=True)
+            return loss, outputs
+
+        self._run = learn
+
     def capture(self) -> None:
         """Run the steps from now on as a CUDA graph, captured after the first few."""
         self._run = CapturedStep(cast("Learn", self._learn), self._device)
@@ -113,6 +135,12 @@ class Step:
         if self.waiting == self._accumulate:
             self._update()
         return value, outputs.detach()
+
+    @torch.no_grad()
+    def _check_outputs(self, images: Tensor, labels: Tensor) -> None:
+        if self._check is not None:
+            self._check(self._model(images), labels)
+            self._check = None
 
     def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         outputs = self._model(images)
