@@ -3,8 +3,9 @@
     python benchmarks/build_weights.py [NET ...] [--root FOLDER] [--runs FOLDER]
 
 For each net its recipe is run with each seed; the seed that is best on the validation part is kept,
-and its accuracy on the test part is published whatever it is, beside that of the other seeds. Runs
-are kept under `runs/weights`, so that a build that was stopped goes on.
+and its accuracy on the test part is published whatever it is, beside that of the other seeds. The
+runs are those of benchmarks/reproduction.py; what is missing is trained, and a build that was
+stopped goes on.
 """
 
 import argparse
@@ -14,30 +15,15 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from reproduction import PARTS, ROWS, finished_run
+
 from classicnets import runs
 from classicnets.model_cards import ModelCard, cards_from
 
-DATA = "mnist"
 WEIGHTS = Path(__file__).parents[1] / "src" / "classicnets" / "weights"
 
-# net -> the recipe that its weights are trained by, and the seeds
-PLAN = {
-    "lenet5": ("quick", (0,)),
-}
-
-
-def finished_run(net: str, recipe: str, seed: int, folder: Path, root: Path | None) -> runs.Run:
-    """The run of that seed: read where it is finished, else gone on with, else begun."""
-    path = folder / f"{net}-{recipe}-{seed}"
-    if not (path / "metrics.json").exists():
-        run = runs.train(net, recipe=recipe, data=DATA, root=root, seed=seed, out=path)
-    elif json.loads((path / "metrics.json").read_text("utf-8"))["result"] is None:
-        run = runs.resume(path, root=root)
-    else:
-        run = runs.open_run(path)
-    if run.metrics["result"] is None:
-        raise SystemExit(f"stopped; run this again to go on with {path}")
-    return run
+# the row of benchmarks/reproduction.py whose best run each net takes
+PLAN = {name.removeprefix("modern-"): name for name in ROWS if name.startswith("modern-")}
 
 
 def validation(run: runs.Run) -> tuple[float, float]:
@@ -83,8 +69,11 @@ def card_of(run: runs.Run, candidates: list[runs.Run], sha256: str) -> ModelCard
 
 def build(net: str, folder: Path, root: Path | None, weights: Path = WEIGHTS) -> ModelCard:
     """Train a net by the plan, and put its weights and its card where the library looks."""
-    recipe, seeds = PLAN[net]
-    candidates = [finished_run(net, recipe, seed, folder, root) for seed in seeds]
+    name = PLAN[net]
+    row = ROWS[name]
+    candidates = [
+        finished_run(row.recipe, seed, root, folder / f"{name}-{seed}") for seed in row.seeds
+    ]
     best = max(candidates, key=validation)
     weights.mkdir(exist_ok=True)
     source = best.path / "model.safetensors"
@@ -100,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("nets", nargs="*", metavar="NET", help=f"of {', '.join(PLAN)}; else all")
     parser.add_argument("--root", type=Path, help="where MNIST lies")
-    parser.add_argument("--runs", type=Path, default=Path("runs", "weights"))
+    parser.add_argument("--runs", type=Path, default=PARTS)
     arguments = parser.parse_args()
     for net in arguments.nets or PLAN:
         card = build(net, arguments.runs, arguments.root)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from classicnets import create_model
 from classicnets.errors import ConfigError
 from classicnets.layers import (
     LocalResponseNorm,
@@ -276,3 +277,12 @@ def test_draw_by_fan_in_takes_the_inputs_of_each_unit_as_its_bound():
         assert 0.8 * 2.4 / fan_in < weight.abs().max() <= 2.4 / fan_in
         assert weight.mean().abs() < 2.4 / fan_in / math.sqrt(weight.numel()) * 3
     assert all(layer.bias.abs().max() == 0 for layer in (conv, table, unit))
+
+
+def test_modern_weights_have_a_variance_of_one_over_the_inputs():
+    net = create_model("lenet5_paper", init="modern")
+    for layer, inputs in ((net.features.c5, 400), (net.classifier.f6, 120)):
+        assert layer.weight.var().item() == pytest.approx(1 / inputs, rel=0.05)
+        assert not layer.bias.any()
+    assert net.features.c3.weight[:18].abs().max() <= (3 / 75) ** 0.5
+    assert net.features.c3.weight[-6:].abs().max() <= (3 / 150) ** 0.5

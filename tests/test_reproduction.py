@@ -1,3 +1,5 @@
+"""The benchmark that repeats the papers, on a few pictures."""
+
 import importlib.util
 import json
 import sys
@@ -7,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from classicnets import LeNet5Paper
+from classicnets import create_model, data
+from classicnets.recipes import find_recipe
+from classicnets.training.levenberg_marquardt import DiagonalLM
 from classicnets.training.losses import own_distance
 
 ROOT = Path(__file__).parents[1]
@@ -16,100 +20,88 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def reproduction(tmp_path, monkeypatch):
     """The benchmark, writing to a folder of the test."""
-    path = ROOT / "benchmarks" / "reproduction.py"
-    spec = importlib.util.spec_from_file_location("reproduction", path)
+    folder = ROOT / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+    spec = importlib.util.spec_from_file_location("reproduction", folder / "reproduction.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "reproduction", module)
     spec.loader.exec_module(module)
     module.RESULTS, module.PARTS = tmp_path / "results", tmp_path / "parts"
+    row = module.ROWS["linear"]
+    few = {**row.recipe.preparation, "train_size": 40}
+    recipe = replace(row.recipe, preparation=few, epochs=2, schedule=[1e-3, 1e-4])
+    monkeypatch.setitem(module.PAPERS, "linear", replace(row, recipe=recipe))
+    monkeypatch.setitem(module.ROWS, "linear", module.PAPERS["linear"])
     return module
 
 
-@pytest.fixture
-def tiny(reproduction):
-    """A row of two passes over 40 pictures."""
-    reproduction.ROWS["tiny"] = replace(
-        reproduction.ROWS["linear"], count=40, rates=[1e-3, 1e-4], distorted=True
-    )
-    return reproduction
-
-
-def test_first_step_sizes_have_the_printed_range(reproduction, mnist_root):
+def test_first_step_sizes_have_the_printed_range(mnist_root):
     # printed: 7e-5 to 0.016; at most eta / mu = 0.025
-    row = reproduction.ROWS["lenet5"]
-    images, labels = next(reproduction.Pictures(row, mnist_root, 0).of_pass(0))
-    net = LeNet5Paper()
+    recipe = find_recipe("lenet5_paper", "mnist", "paper")
+    loader = data.mnist(mnist_root, batch_size=500, **recipe.preparation).train
+    images, labels = next(iter(loader))
     torch.manual_seed(0)
-    reproduction.draw(net)
-    optimizer = reproduction.DiagonalLM(net.parameters())
-    optimizer.estimate(net, own_distance, images[:500], labels[:500])
+    net = create_model(recipe.net, **recipe.net_options)
+    optimizer = DiagonalLM(net.parameters())
+    optimizer.estimate(net, own_distance, images, labels)
     sizes = torch.cat([sizes.flatten() for sizes in optimizer.step_sizes().values()])
     assert 7e-5 / 4 < sizes.min() < 7e-5 * 4
     assert 0.012 < sizes.max() < 0.02
 
 
-def test_weights_are_drawn_with_a_variance_of_one_over_the_inputs(reproduction):
-    net = LeNet5Paper()
-    reproduction.draw(net)
-    for layer, inputs in ((net.features.c5, 400), (net.classifier.f6, 120)):
-        assert layer.weight.var().item() == pytest.approx(1 / inputs, rel=0.05)
-        assert not layer.bias.any()
-    assert net.features.c3.weight[:18].abs().max() <= (3 / 75) ** 0.5
-    assert net.features.c3.weight[-6:].abs().max() <= (3 / 150) ** 0.5
+def test_a_run_writes_its_result_and_a_second_gives_the_same(reproduction, mnist_root):
+    texts = []
+    for _ in range(2):
+        reproduction.run("linear", 3, mnist_root)
+        (path,) = reproduction.RESULTS.iterdir()
+        result = json.loads(path.read_text("utf-8"))
+        path.unlink()
+        texts.append({name: result[name] for name in ("test", "validation", "recipe")})
+        assert result["command"] == "python benchmarks/reproduction.py run linear --seed 3"
+        assert set(result["machine"]) == {"processor", "threads"}
+        assert str(ROOT) not in json.dumps(result)
+        assert [record["lr"] for record in result["history"]["epochs"]] == [1e-3, 1e-4]
+    assert texts[0] == texts[1]
 
 
-def test_a_killed_run_goes_on_to_the_same_figures(tiny, mnist_root):
-    figures = []
-    for seed_of_the_process, parts in ((1, (1, None)), (2, (None,))):
-        for passes in parts:
-            torch.manual_seed(seed_of_the_process)
-            tiny.run("tiny", 5, mnist_root, passes)
-            if passes:
-                assert not tiny.RESULTS.exists()
-        result = json.loads((tiny.RESULTS / "tiny-5.json").read_text())
-        figures.append([
-            {name: value for name, value in record.items() if "seconds" not in name}
-            for record in result["records"]
-        ])  # fmt: skip
-        for file in (tiny.RESULTS / "tiny-5.json", tiny.PARTS / "tiny-5.pt"):
-            file.unlink()
-        tiny.RESULTS.rmdir()
-    assert figures[0] == figures[1]
-    assert [record["rate"] for record in figures[0]] == [1e-3, 1e-4]
+def test_a_recipe_of_the_library_is_run_as_the_command_runs_it(reproduction, monkeypatch):
+    called = {}
+
+    def train(net, **options):
+        called.update(options, net=net)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduction.runs, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        reproduction.run("lenet5", 1, None)
+    assert (called["net"], called["recipe"]) == ("lenet5_paper", "paper")
+    assert (called["data"], called["seed"]) == ("mnist", 1)
 
 
-def test_passes_keep_their_order_and_distorted_ones_come_in_ten_versions(tiny, mnist_root):
-    def passes(row, *numbers):
-        pictures = tiny.Pictures(row, mnist_root, 0)
-        return [next(pictures.of_pass(number)) for number in numbers]
-
-    plain = replace(tiny.ROWS["tiny"], distorted=False)
-    first, second = passes(plain, 0, 1)
-    assert torch.equal(first[0], second[0])
-    itself, other, again = passes(tiny.ROWS["tiny"], 0, 1, 11)
-    assert torch.equal(itself[0], first[0])
-    assert not torch.equal(itself[0], other[0])
-    assert torch.equal(other[0], again[0])
-    assert len(other[0]) == 40
-
-
-def test_the_table_gives_mean_spread_and_every_seed(reproduction):
-    reproduction.RESULTS.mkdir()
-    for seed, error in enumerate((0.9, 1.0, 1.1)):
-        records = [
-            {"test error, percent": error, "seconds": 9, "processor seconds": 60},
-            {"test error, percent": error, "seconds": 9, "processor seconds": 120},
-        ]
-        text = reproduction.report("lenet5", seed, records)
-        (reproduction.RESULTS / f"lenet5-{seed}.json").write_text(text)
+def test_the_table_gives_mean_spread_and_every_seed(reproduction, monkeypatch):
+    monkeypatch.setattr(reproduction, "ROOT", reproduction.RESULTS.parent)
+    (reproduction.ROOT / "docs").mkdir()
+    for seed, accuracy in enumerate((0.991, 0.99, 0.989)):
+        result = {
+            "name": "lenet5",
+            "seed": seed,
+            "test": {"accuracy": accuracy},
+            "validation": {"accuracy": None},
+            "seconds": 500.0,
+            "processor seconds": 180.0 if seed else None,
+            "history": {"epochs": [], "step_losses": []},
+        }
+        reproduction.write_result(reproduction.RESULTS / f"lenet5-{seed}.json", result)
     lines = reproduction.table().splitlines()
     (line,) = [line for line in lines if line.startswith("| LeNet-5 |")]
-    assert "| 1.00 ± 0.10 % (0.90, 1.00, 1.10) | 2 | 3.0 min |" in line
+    assert "| 1.00 ± 0.10 (0.90, 1.00, 1.10) | 20 | 4.8 min |" in line
     assert sum("not yet run" in line for line in lines) == len(reproduction.ROWS) - 1
 
 
-def test_results_name_no_host_and_no_folder(reproduction):
-    record = {"test error, percent": 1.0, "seconds": 1, "processor seconds": 1}
-    result = json.loads(reproduction.report("lenet5", 0, [record]))
-    assert set(result["machine"]) == {"processor", "threads"}
-    assert str(ROOT) not in json.dumps(result)
+def test_an_experiment_finds_its_own_results_and_no_others(reproduction):
+    for name in ("lenet5", "lenet5-more"):
+        reproduction.write_result(
+            reproduction.RESULTS / f"{name}-0.json", {"name": name, "seed": 0}
+        )
+    (found,) = reproduction.read_results(reproduction.RESULTS, "lenet5")
+    assert found["name"] == "lenet5"

@@ -97,7 +97,9 @@ def test_a_batch_is_learnt_picture_by_picture_in_order():
 )
 def test_a_layer_it_does_not_know_is_named(layer):
     net = nn.Sequential(layer, nn.Flatten(), nn.Linear(9, 2))
-    with pytest.raises(ConfigError, match=rf"layer {type(layer).__name__}\(.*with classicnets.fit"):
+    with pytest.raises(
+        ConfigError, match=rf"layer {type(layer).__name__}\(.*leave out online=True"
+    ):
         step_of(net, signed_mse, (1, 3, 3))
 
 

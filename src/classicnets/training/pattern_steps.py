@@ -248,7 +248,7 @@ def _prove(net: nn.Module, image: Tensor, outputs: Tensor) -> None:
     if expected.shape != outputs.shape or not torch.allclose(expected, outputs, 1e-3, 1e-3):
         raise ConfigError(
             f"net is {type(net).__name__}, whose forward does other things than its layers one "
-            "after the other; train it with classicnets.fit and batch_size=1"
+            "after the other; leave out online=True, and give batches of one picture"
         )
 
 
@@ -270,8 +270,8 @@ def _cell(layer: nn.Module, shape: Shape) -> _Cell:
     if isinstance(layer, nn.Flatten):
         return _Flattening(shape)
     raise ConfigError(
-        f"net has a layer {layer}, for an input of {shape}, that PatternStep does not know; train "
-        "with classicnets.fit and batch_size=1, which takes any layer and more time"
+        f"net has a layer {layer}, for an input of {shape}, that cannot be trained "
+        "online; leave out online=True, and give batches of one picture, which takes more time"
     )
 
 

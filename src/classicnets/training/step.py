@@ -102,16 +102,21 @@ class Step:
 
     def go_online(self) -> None:
         """Learn from now on from each picture of a batch by itself, with an update after each."""
-        patterns = PatternStep(self._model, self._loss, self._optimizer)
+        self._run = self._begin_online
+
+    def _begin_online(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+        shape = tuple(images.shape[1:])
+        patterns = PatternStep(self._model, self._loss, self._optimizer, input_shape=shape)
 
         def learn(images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-            self._check_outputs(images, labels)
             loss, outputs = patterns(images, labels)
             if not math.isfinite(loss):
                 raise NonFiniteError(f"the loss is {loss}", after_update=True)
             return loss, outputs
 
+        self._check_outputs(images, labels)
         self._run = learn
+        return learn(images, labels)
 
     def capture(self) -> None:
         """Run the steps from now on as a CUDA graph, captured after the first few."""
