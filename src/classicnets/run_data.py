@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DATA_SETS", "file_digests", "load_again", "load_data", "place_of"]
 
-DATA_SETS = ("cats_vs_dogs", "digits", "fashion_mnist", "image_folder", "mnist")
+DATA_SETS = ("cats_vs_dogs", "digits", "fashion_mnist", "image_folder", "mnist", "usps")
 _OURS = ("root", "device", "download", "progress")  # arguments that are no option of a run
 
 

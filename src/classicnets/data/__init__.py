@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .picture_cuts import TenCrop, ten_crops
     from .picture_loader import PictureLoader
     from .splits import Splits
+    from .usps_set import usps
 
 # public name -> the module that defines it; no module may bear a public name, it would hide it
 _NAMES = {
@@ -40,6 +41,7 @@ _NAMES = {
     "mnist": "mnist_set",
     "read_idx": "idx",
     "ten_crops": "picture_cuts",
+    "usps": "usps_set",
 }
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "mnist",
     "read_idx",
     "ten_crops",
+    "usps",
 ]
 
 
