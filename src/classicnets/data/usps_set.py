@@ -63,15 +63,16 @@ def usps(
     options = SplitOptions(
         batch_size, image_size, None, val_size, augment, normalize, seed, train_size, repeat
     )
-    parts = [_read(Path(root).expanduser() / name) for name in _MD5]
-    pixels = parts[0][0].double() / 255
+    training_part, test_part = (_read(Path(root).expanduser() / name) for name in _MD5)
+    pixels = training_part[0].double() / 255
     mean, std = normalization(normalize, float(pixels.mean()), float(pixels.std()))
     return make_splits(
         "usps",
         tuple(map(str, range(10))),
         Preparation(_SIZE, steps=(("pad", image_size),), mean=mean, std=std),
         options,
-        *parts,
+        training_part,
+        test_part,
         device,
     )
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..errors import ConfigError, DivergedError
+from ..errors import DivergedError
 from .batches import Batches
 from .distributed import share_buffers, total
 from .evaluate import score
@@ -29,6 +29,7 @@ from .random_state import random_state, set_random_state
 from .schedules import Schedule
 from .step import NonFiniteError, Step
 from .tally import Tally
+from .weight_guard import WeightGuard, copy_weights
 
 
 @dataclass
@@ -110,17 +111,15 @@ class Loop:
         self._save_every = save_every
         self._interruption = interruption
         self._bar = bar
-        self._finite_at_start: set[str] = set()
-        self._kept: dict[str, Any] = {}
-        self._kept_at = 0
         self._warned = False
+        self._guard: WeightGuard  # from the first step on
 
     def run(self, epochs: int) -> History:
         """Train until `epochs` epochs are done or something ends the run early."""
         former_modes = [(module, module.training) for module in self.model.modules()]
         try:
-            self._check_start()
-            self._keep()
+            self._guard = WeightGuard(self.model)
+            self._guard.keep(self.steps)
             while self.epoch < epochs and self.history.stopped is None:
                 if self._early_stopping is not None and self.stale >= self._early_stopping:
                     self.history.stopped = "early stopping"
@@ -148,7 +147,7 @@ class Loop:
         share_buffers(self._ranks, self.model)
         if self._average is not None:
             share_buffers(self._ranks, self._average.module)
-        self._keep()
+        self._guard.keep(self.steps)
         self._warn_if_stuck()
         val = self._validate()
         if self._interrupted():
@@ -230,7 +229,7 @@ class Loop:
         due = self._save_every is not None and self.batch % self._save_every == 0
         if due and self.batch != self.train.count:  # the epoch's end saves by itself
             self._read()
-            self._check_weights()
+            self._guard.check()
             self.save(False)
 
     def _tell(self, callbacks: Sequence[Callback], event: Event) -> None:
@@ -248,7 +247,7 @@ class Loop:
             return False
         if self._interruption.received is not None:
             self._mark_interrupted()
-        self._check_weights()
+        self._guard.check()
         self.save(False)
         return True
 
@@ -272,7 +271,7 @@ class Loop:
         self.stale += 1
         if self.best is not None and not self.best.beaten_by(val.accuracy, val.loss):
             return False
-        weights = self._kept if self._average is None else _copy(self._average.module)
+        weights = self._guard.kept if self._average is None else copy_weights(self._average.module)
         self.best = Best(self.epoch + 1, val.accuracy, val.loss, weights)
         self.stale = 0
         return True
@@ -308,45 +307,17 @@ class Loop:
             self.history.step_losses.append(value)
         self.tally.losses.clear()
         if self.train.device.type != "cpu":
-            self._keep()
-
-    def _spoilt(self) -> bool:
-        """Return whether something that was finite before training is so no more."""
-        return not self._finite_at_start <= _finite_names(self.model.state_dict())
-
-    def _check_weights(self) -> None:
-        if self._spoilt():
-            raise NonFiniteError("a weight is not finite after the update", after_update=True)
-
-    def _check_start(self) -> None:
-        self._finite_at_start = _finite_names(self.model.state_dict())
-        for name, parameter in self.model.named_parameters():
-            if not parameter.isfinite().all():
-                raise ConfigError(
-                    f"the weight {name!r} is NaN or infinite before the first step; "
-                    "initialise the model, or load other weights"
-                )
-
-    def _keep(self) -> None:
-        """Copy the weights, known to be finite, for the best epoch or a step that goes wrong."""
-        self._check_weights()
-        self._kept = _copy(self.model)
-        self._kept_at = self.steps
+            self._guard.keep(self.steps)
 
     def _diverged(self, reason: NonFiniteError) -> DivergedError:
         with suppress(NonFiniteError):
             self._read()
         step = len(self.history.step_losses) + (0 if reason.after_update else 1)
         finite = f"{self.history.step_losses[-1]:.6g}" if self.history.step_losses else "none"
-        if not self._spoilt():
-            weights = "the weights are those before that step"
-        else:
-            self.model.load_state_dict(self._kept)
-            weights = f"the weights are put back to those after step {self._kept_at}"
         error = DivergedError(
             f"{reason} at step {step} (epoch {self.epoch + 1}), learning rate {self._rate():g}, "
-            f"last finite loss {finite}; {weights}. Lower the learning rate, set clip_norm, or "
-            "look for NaN in the images and labels"
+            f"last finite loss {finite}; {self._guard.restore()}. Lower the learning rate, set "
+            "clip_norm, or look for NaN in the images and labels"
         )
         error.history = self.history
         return error
@@ -425,23 +396,3 @@ class Loop:
 
 def _worst_if_nan(loss: float) -> float:
     return math.inf if math.isnan(loss) else loss
-
-
-def _finite_names(state: dict[str, Any]) -> set[str]:
-    """Return the names of the floating tensors without NaN or infinity."""
-    floating = {
-        name: value
-        for name, value in state.items()
-        if isinstance(value, Tensor) and value.is_floating_point()
-    }
-    if not floating:
-        return set()
-    finite = torch.stack([value.isfinite().all() for value in floating.values()]).tolist()
-    return {name for name, is_finite in zip(floating, finite, strict=True) if is_finite}
-
-
-def _copy(model: torch.nn.Module) -> dict[str, Any]:
-    return {
-        name: value.clone() if isinstance(value, Tensor) else value
-        for name, value in model.state_dict().items()
-    }
