@@ -30,6 +30,7 @@ LAYERS = (
         "model_cards",
         "imagenet_weights",
     },
+    {"storage"},
     {"layers", "shapes", "preparation"},
     {"pooling"},
     {"errors"},

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from . import __version__
 from .errors import ConfigError
 from .plots.stages import stages_of, unwrapped, watched
+from .storage.safe_files import discard, replace_file, storage_error, temporary_path
 from .training import save_weights
-from .training.safe_files import discard, replace_file, storage_error, temporary_path
 
 __all__ = ["FORMATS", "export", "onnx_bytes"]
 

@@ -14,10 +14,10 @@ from .imagenet_weights import IMAGENET, load_imagenet
 from .model_cards import ModelCard, model_card
 from .models import list_models, model_class
 from .preparation import Preparation
+from .storage.checkpoints import Checkpoint, CheckpointStore, read_checkpoint
+from .storage.state_tree import join_state
+from .storage.weights import assign_weights
 from .training import load_weights
-from .training.checkpoints import Checkpoint, CheckpointStore, read_checkpoint
-from .training.state_tree import join_state
-from .training.weights import assign_weights
 
 __all__ = ["create_model", "load", "read_metrics"]
 

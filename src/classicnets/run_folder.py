@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, DataError, StorageError
+from .storage.safe_files import discard, storage_error, temporary_path
 from .training import History
-from .training.safe_files import discard, storage_error, temporary_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,8 +13,8 @@ from .errors import ConfigError
 from .layer_table import summary
 from .run_plots import draw_grid
 from .runs import Run
+from .storage.safe_files import replace_file, storage_error
 from .training import evaluate
-from .training.safe_files import replace_file, storage_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from classicnets.training.checkpoints import Checkpoint, CheckpointStore
+from classicnets.storage.checkpoints import Checkpoint, CheckpointStore
 
 BEST = (1, 5, 9, 13)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from classicnets.errors import WeightsError
-from classicnets.training.checkpoints import CheckpointStore
-from classicnets.training.weights import load_weights, save_weights
+from classicnets.storage.checkpoints import CheckpointStore
+from classicnets.storage.weights import load_weights, save_weights
 
 from . import a_run
 from .rows import counted, row

@@ -17,9 +17,9 @@ import torch
 
 from classicnets.errors import CheckpointMismatchError, WeightsError
 from classicnets.models import list_models, model_class
-from classicnets.training import tensor_files
-from classicnets.training.checkpoints import read_checkpoint
-from classicnets.training.weights import load_weights, save_weights
+from classicnets.storage import tensor_files
+from classicnets.storage.checkpoints import read_checkpoint
+from classicnets.storage.weights import load_weights, save_weights
 
 from . import a_run, hostile_files
 from .processes import in_child

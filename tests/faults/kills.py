@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from classicnets.errors import StorageError
-from classicnets.training.checkpoints import CheckpointStore
+from classicnets.storage.checkpoints import CheckpointStore
 
 from . import a_run
 from .processes import Child, Notes

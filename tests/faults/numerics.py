@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from classicnets.errors import DivergedError, OutOfMemoryError
+from classicnets.storage.checkpoints import CheckpointStore, read_checkpoint
 from classicnets.training import fit
-from classicnets.training.checkpoints import CheckpointStore, read_checkpoint
 
 from .processes import Child, Notes
 from .rows import each, row

@@ -10,7 +10,7 @@ from statistics import median, quantiles
 
 import torch
 
-from classicnets.training.checkpoints import CheckpointStore
+from classicnets.storage.checkpoints import CheckpointStore
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from classicnets.errors import StorageError
-from classicnets.training.checkpoints import CheckpointStore
+from classicnets.storage.checkpoints import CheckpointStore
 
 from .processes import Child
 from .rows import counted, row

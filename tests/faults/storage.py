@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from classicnets.errors import RunLockedError, StorageError
-from classicnets.training.checkpoints import CheckpointStore
-from classicnets.training.weights import save_weights
+from classicnets.storage.checkpoints import CheckpointStore
+from classicnets.storage.weights import save_weights
 
 from . import a_run
 from .processes import Child, Notes, in_child

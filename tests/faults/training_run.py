@@ -26,8 +26,8 @@ from classicnets.data import image_folder
 from classicnets.data.loader import TensorLoader
 from classicnets.models import model_class
 from classicnets.preparation import Preparation
+from classicnets.storage.checkpoints import CheckpointStore
 from classicnets.training import Event, each_step, fit
-from classicnets.training.checkpoints import CheckpointStore
 
 from .processes import Child, Notes
 

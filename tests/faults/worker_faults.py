@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from classicnets.errors import WorkerDiedError
+from classicnets.storage.run_lock import is_alive
 from classicnets.training import workers
-from classicnets.training.run_lock import is_alive
 
 from .processes import Child, Notes
 from .rows import counted, row

@@ -18,8 +18,8 @@ from classicnets.errors import (
     StorageError,
 )
 from classicnets.preparation import Preparation
+from classicnets.storage.checkpoints import read_checkpoint
 from classicnets.training import History, each_step, fit
-from classicnets.training.checkpoints import read_checkpoint
 
 # labels are drawn at random here, so the nets stay at chance
 pytestmark = pytest.mark.filterwarnings("ignore:the loss stayed within 1 %")

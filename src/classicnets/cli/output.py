@@ -62,7 +62,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
-    from ..training.safe_files import replace_file, storage_error
+    from ..storage.safe_files import replace_file, storage_error
 
     content = text.encode()
     try:

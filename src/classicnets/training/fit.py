@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError, OutOfMemoryError, RankFailedError
+from ..storage.checkpoints import CheckpointStore
 from .batches import Batches
 from .captured_step import reason_not_to_capture, warn_eager
-from .checkpoints import CheckpointStore
 from .devices import compiled, dtype_of
 from .distributed import (
     RankNet,

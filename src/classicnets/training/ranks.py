@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, DivergedError, RankFailedError
+from ..storage.run_lock import is_alive
 from .devices import resolve_device
 from .interruption import Interruption
-from .run_lock import is_alive
 
 PATIENCE_SECONDS = 300.0  # for a rank that answers no more
 GOING, ENDED, FAILED = 0, 1, 2

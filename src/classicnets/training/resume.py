@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointMismatchError, ConfigError
+from ..storage.checkpoints import Checkpoint, CheckpointStore, Skipped
+from ..storage.state_tree import join_state, split_state
 from .batches import Batches
-from .checkpoints import Checkpoint, CheckpointStore, Skipped
 from .loop import Loop
-from .state_tree import join_state, split_state
 
 
 def run_identity(model: torch.nn.Module, train: Batches, options: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from classicnets.errors import RunLockedError, StorageError
-from classicnets.training.run_lock import RunLock, is_alive
+from classicnets.storage.run_lock import RunLock, is_alive
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="the tests need fork"),
@@ -145,14 +145,14 @@ def test_a_child_does_not_hold_its_parents_lock_and_cannot_release_it(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[1]", '{"pid": "x"}'])
 def test_a_lock_without_a_holders_name_is_waited_for_a_moment(tmp_path, monkeypatch, text):
-    monkeypatch.setattr("classicnets.training.run_lock._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("classicnets.storage.run_lock._PATIENCE_SECONDS", 0.1)
     lock = RunLock(tmp_path)
     lock.acquire()
     (tmp_path / ".lock").write_text(text)
     with pytest.raises(RunLockedError, match="in use by process .* on \\? since \\?"):
         RunLock(tmp_path).acquire()
     threading.Timer(0.05, lock.release).start()
-    monkeypatch.setattr("classicnets.training.run_lock._PATIENCE_SECONDS", 10)
+    monkeypatch.setattr("classicnets.storage.run_lock._PATIENCE_SECONDS", 10)
     other = RunLock(tmp_path)
     other.acquire()
     other.release()

@@ -18,7 +18,7 @@ from classicnets.errors import (
     StorageError,
     WeightsError,
 )
-from classicnets.training.weights import load_weights, save_weights
+from classicnets.storage.weights import load_weights, save_weights
 
 ALL_TYPES = (
     *(torch.bool, torch.uint8, torch.int16, torch.uint16, torch.int64),

@@ -18,7 +18,7 @@ from classicnets.errors import (
     RunLockedError,
     StorageError,
 )
-from classicnets.training.checkpoints import CheckpointStore, read_checkpoint
+from classicnets.storage.checkpoints import CheckpointStore, read_checkpoint
 
 
 def tensors_of(step):
