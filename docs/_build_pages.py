@@ -177,12 +177,10 @@ def _recipes(name: str) -> str:
         for recipe in recipes
         if (words := [text for text in (recipe.source, recipe.note) if text])
     ]
-    command, words = f"classicnets train {name}", "trains by the first row."
+    command, words = f"classicnets train {name}", "trains as the first row says."
     if recipes[0].data != "digits":
         command += " --data pictures"
-        words = (
-            "trains on [a folder of your own](../your_pictures.md), by the row of `image_folder`."
-        )
+        words = "trains on [a folder of your own](../your_pictures.md) as the row `quick` says."
     return _fill(
         "_recipes.md",
         command=command,
