@@ -30,7 +30,7 @@ LAYERS = (
         "model_cards",
         "imagenet_weights",
     },
-    {"layers", "shapes", "preparation"},
+    {"layers", "shapes", "preparation", "evaluation_mode"},
     {"pooling"},
     {"errors"},
 )
