@@ -44,7 +44,8 @@ PARTS = {
     ),
     "evaluation": ("Evaluation", "10,000 pictures; the ratio is to `evaluate` in the same round."),
 }
-ABOUT = ("command", "date", "unit", "machine", "versions")
+INTRODUCED = ("what", "unit")
+ABOUT = ("command", "date", "machine", "versions")
 MIDDLES = ("median", "mean")
 NUMBER = re.compile(r"-?\d|$")
 
@@ -75,16 +76,15 @@ def section(result: dict[str, Any]) -> str:
     parts = []
     if "nets" in result:
         parts += [net(name, found) for name, found in result["nets"].items()]
-    left = {key: value for key, value in result.items() if key not in (*ABOUT, "nets")}
+    left = {key: value for key, value in result.items() if key not in (*ABOUT, *INTRODUCED, "nets")}
     own = {key: value for key, value in left.items() if is_part(value)}
     for key, value in own.items():
         title, words = PARTS.get(key, (key.capitalize(), ""))
         parts += [f"### {title}", *([words] if words else []), section(value)]
-    if "unit" in result:
-        parts.append(f"Unit: {result['unit']}.")
+    parts += [f"{result[key][0].upper()}{result[key][1:]}." for key in INTRODUCED if key in result]
     parts += told({key: value for key, value in left.items() if key not in own})
     if "command" in result:
-        about = facts({key: result[key] for key in ABOUT[1:] if key in result and key != "unit"})
+        about = facts({key: result[key] for key in ABOUT[1:] if key in result})
         listed = "; ".join(dict.fromkeys(f"{path[-1]} {value}" for path, value in about))
         parts.append(f"Made by `{result['command']}`. {listed}.")
     return "\n\n".join(parts)

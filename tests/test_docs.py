@@ -1,5 +1,6 @@
 """Every snippet and command of the documentation runs, and its pages agree with the code."""
 
+import ast
 import doctest
 import importlib
 import os
@@ -174,6 +175,17 @@ def test_every_public_name_is_in_the_reference() -> None:
     for name in set(classicnets.__all__) - {"models", "training"}:  # their names are shown
         home = getattr(getattr(classicnets, name), "__module__", "").rpartition(".")[-1]
         assert {name, home} & shown, name
+
+
+def test_no_property_says_before_a_colon_what_the_reference_takes_for_its_type() -> None:
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+            if decorators & {"property", "cached_property"}:
+                first = (ast.get_docstring(node) or "").partition("\n")[0]
+                assert ":" not in first, f"{path.name}: {node.name}"
 
 
 @pytest.mark.parametrize(("english", "korean"), TRANSLATED)
