@@ -121,9 +121,7 @@ def test_no_line_of_code_has_to_be_scrolled_on_a_desktop(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*PAGES, *DOCS.glob("_*.md")], ids=lambda path: path.name)
 def test_no_asterisk_of_a_product_is_taken_for_emphasis(path: Path) -> None:
-    text = re.sub(
-        r"^```.*?^```$|`[^`\n]+`", "", path.read_text(encoding="utf-8"), flags=re.M | re.S
-    )
+    text = re.sub(r"`[^`\n]+`", "", prose_of(path))
     assert re.findall(r"\d ?\* ?[\d(]", text) == []
 
 
@@ -196,6 +194,20 @@ def test_the_korean_page_has_the_code_and_commands_of_the_english(
     assert commands_of(ROOT / korean) == commands_of(ROOT / english)
 
 
+@pytest.mark.parametrize(("english", "korean"), TRANSLATED)
+def test_the_korean_page_names_what_the_english_names_and_the_same_numbers(
+    english: str, korean: str
+) -> None:
+    for pattern in (r"`([^`\n]+)`", r"\d[\d,.]*\d"):
+        named = [set(re.findall(pattern, prose_of(ROOT / page))) for page in (english, korean)]
+        assert named[0] == named[1]
+
+
+def prose_of(path: Path) -> str:
+    """A page without its blocks."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
 def code_of(path: Path) -> list[tuple[str, str]]:
     """The blocks but for the tree of files; comments, and what is printed, may be translated."""
     return [
@@ -211,7 +223,7 @@ def commands_of(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", [*PAGES, ROOT / "README.ko.md"], ids=lambda path: path.name)
 def test_links_between_pages_lead_somewhere(path: Path) -> None:
-    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    text = prose_of(path)
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         target = path.parent / link
         relative = os.path.relpath(target, DOCS)
