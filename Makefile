@@ -20,7 +20,7 @@ test: ## all of it: papers, properties, layering, README, documentation
 
 docs: ## the site, into site/, given the extra docs; a warning or a dead link ends it
 	rm -rf site
-	python docs/_build_draw.py --fetch
+	python docs/_fetch_runtime.py
 	python docs/_build_pages.py
 	python benchmarks/tables.py
 	python -m sphinx -W --keep-going -q -b html docs site

@@ -7,6 +7,7 @@ A question whose file is missing is listed as not yet measured, with the command
 
 import argparse
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,35 @@ QUESTIONS = {
     "throughput": ("Training and inference of every net", "python benchmarks/throughput.py"),
     "gpu": ("On a GPU", "python benchmarks/gpu.py --root FOLDER"),
     "growth": ("Growth of time and memory", "python benchmarks/growth.py"),
+    "distributed": (
+        "Two processes on one machine",
+        "python benchmarks/distributed.py --data mnist",
+    ),
     "import_time": ("Importing", "python benchmarks/import_time.py"),
     "image_folder": ("Folders of pictures", "python benchmarks/image_folder.py FOLDER"),
 }
-ABOUT = ("command", "date", "unit", "machine", "versions")
+# what the parts of a question are called, and what they measure
+PARTS = {
+    "epochs": (
+        "An epoch",
+        "LeNet-5 on MNIST, batches of 64, each program in a fresh process, in turn. Seconds are "
+        "scaled to 60,000 pictures; the ratio is to `fit` in the same round.",
+    ),
+    "close": (
+        "Beside a loop tuned by hand",
+        "Short epochs in close turn, so that a percent can be seen.",
+    ),
+    "steps": (
+        "A step",
+        "What a step costs on `nn.Linear(1, 1)`, where the net costs nothing: above a bare loop, "
+        "within the program, in the bare loop; and what a call costs before its first step.",
+    ),
+    "evaluation": ("Evaluation", "10,000 pictures; the ratio is to `evaluate` in the same round."),
+}
+INTRODUCED = ("what", "unit")
+ABOUT = ("command", "date", "machine", "versions")
 MIDDLES = ("median", "mean")
+NUMBER = re.compile(r"-?\d|$")
 
 
 def main() -> None:
@@ -51,18 +76,16 @@ def section(result: dict[str, Any]) -> str:
     parts = []
     if "nets" in result:
         parts += [net(name, found) for name, found in result["nets"].items()]
-    left = {key: value for key, value in result.items() if key not in (*ABOUT, "nets")}
+    left = {key: value for key, value in result.items() if key not in (*ABOUT, *INTRODUCED, "nets")}
     own = {key: value for key, value in left.items() if is_part(value)}
-    parts += [f"### {key.capitalize()}\n\n{section(value)}" for key, value in own.items()]
-    left = {key: value for key, value in left.items() if key not in own}
-    measured, told = list(spreads(left)), list(facts(left))
-    if measured:
-        parts.append(table(("", "n", "median or mean", "lowest", "highest"), measured))
-    if told:
-        parts.append(table(("", ""), told))
+    for key, value in own.items():
+        title, words = PARTS.get(key, (key.capitalize(), ""))
+        parts += [f"### {title}", *([words] if words else []), section(value)]
+    parts += [f"{result[key][0].upper()}{result[key][1:]}." for key in INTRODUCED if key in result]
+    parts += told({key: value for key, value in left.items() if key not in own})
     if "command" in result:
-        about = facts({key: result[key] for key in ABOUT if key in result and key != "command"})
-        listed = "; ".join(f"{name.rpartition(': ')[2]} {value}" for name, value in about)
+        about = facts({key: result[key] for key in ABOUT[1:] if key in result})
+        listed = "; ".join(dict.fromkeys(f"{path[-1]} {value}" for path, value in about))
         parts.append(f"Made by `{result['command']}`. {listed}.")
     return "\n\n".join(parts)
 
@@ -72,6 +95,96 @@ def is_part(value: Any) -> bool:
     return isinstance(value, dict) and (
         "command" in value or isinstance(value.get("seconds"), float)
     )
+
+
+def told(tree: Any) -> list[str]:
+    """A tree of measurements as tables: things measured alike share one, a row each."""
+    alike = {key: value for key, value in items(tree) if is_record(value)}
+    if len(alike) < 2:
+        alike = {}
+    left = [(key, value) for key, value in items(tree) if key not in alike and value is not None]
+    single = [(key, value) for key, value in left if is_spread(value)]
+    plain = [(key, value) for key, value in left if not isinstance(value, dict | list)]
+    deep = [(key, value) for key, value in left if (key, value) not in (*single, *plain)]
+    parts = wide(alike, isinstance(tree, dict)) if alike else []
+    if single:
+        heads = ("", "n", "median or mean", "lowest", "highest")
+        parts.append(table(heads, [(clean(key), *of_spread(value)) for key, value in single]))
+    if plain:
+        parts.append("; ".join(f"{clean(key)} {word(value)}" for key, value in plain) + ".")
+    for key, value in deep:
+        inner = told(value)
+        if inner and (len(deep) > 1 or parts):
+            parts.append(f"**{clean(key).capitalize()}**")
+        parts += inner
+    return parts
+
+
+def wide(rows: dict[str, dict[str, Any]], named: bool) -> list[str]:
+    """One table of things measured alike, and what is the same for all of them."""
+    fields = list(dict.fromkeys(field for row in rows.values() for field in row))
+    same = [field for field in fields if is_same([row.get(field) for row in rows.values()])]
+    shown = [field for field in fields if field not in same]
+    measured = [value for row in rows.values() for value in row.values() if is_spread(value)]
+    counts = [{value["n"] for value in row.values() if is_spread(value)} for row in rows.values()]
+    middle = next(key for key in MIDDLES if key in measured[0])
+    note = f"Each is the {middle} (lowest to highest)"
+    heads = [*([""] if named else []), *map(clean, shown)]
+    body = [
+        [*([escaped(name)] if named else []), *(cell(row.get(field)) for field in shown)]
+        for name, row in rows.items()
+    ]
+    if len(set().union(*counts)) == 1:
+        note += f" of n = {measured[0]['n']}"
+    elif all(len(count) == 1 for count in counts):
+        heads.append("n")
+        body = [[*cells, str(*count)] for cells, count in zip(body, counts, strict=True)]
+    else:
+        heads[-len(shown) :] = [
+            f"{clean(field)}, n = {value['n']}" if is_spread(value) else clean(field)
+            for field in shown
+            for value in [next(row[field] for row in rows.values() if field in row)]
+        ]
+    told_once = next(iter(rows.values()))
+    notes = [
+        f"{clean(field)} {word(told_once[field])}" for field in same if told_once[field] is not None
+    ]
+    return ["{.dense .spreads}\n" + table(heads, body), "; ".join([note, *notes]) + "."]
+
+
+def is_same(values: list[Any]) -> bool:
+    """Whether single values are alike, so that one place can tell them."""
+    return not any(map(is_spread, values)) and len(set(map(repr, values))) == 1
+
+
+def is_record(value: Any) -> bool:
+    """Whether something is a row: measurements and single values, nothing deeper."""
+    return (
+        isinstance(value, dict)
+        and not is_spread(value)
+        and any(map(is_spread, value.values()))
+        and all(is_spread(each) or not isinstance(each, dict | list) for each in value.values())
+    )
+
+
+def cell(value: Any) -> str:
+    return images(value) if is_spread(value) else word(value)
+
+
+def word(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, int | float):
+        return number(value) if isinstance(value, float) else f"{value:,}"
+    return escaped(str(value))
+
+
+def clean(name: str) -> str:
+    return escaped(name.replace("_", " "))
+
+
+def escaped(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def net(name: str, found: dict[str, Any]) -> str:
@@ -104,29 +217,25 @@ def net(name: str, found: dict[str, Any]) -> str:
 
 
 def images(found: dict[str, Any]) -> str:
-    return f"{number(found['median'])} ({number(found['lowest'])} to {number(found['highest'])})"
+    """A measurement in a cell: its middle, lowest and highest."""
+    _, middle, low, high = of_spread(found)
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
-def spreads(tree: Any, path: tuple[str, ...] = ()) -> Iterator[Sequence[str]]:
-    """A row for each measurement in a tree of them: whatever has an n and a median or mean."""
-    if is_spread(tree):
-        low, high = (tree.get(a, tree.get(b)) for a, b in (("lowest", "min"), ("highest", "max")))
-        middle = next(tree[key] for key in MIDDLES if key in tree)
-        yield named(path), str(tree["n"]), *map(number, (middle, low, high))
-    else:
-        for key, value in items(tree):
-            yield from spreads(value, (*path, key))
+def of_spread(tree: dict[str, Any]) -> tuple[str, str, str, str]:
+    """n, the middle, the lowest and the highest."""
+    low, high = (tree.get(a, tree.get(b)) for a, b in (("lowest", "min"), ("highest", "max")))
+    middle = next(tree[key] for key in MIDDLES if key in tree)
+    return str(tree["n"]), number(middle), number(low), number(high)
 
 
-def facts(tree: Any, path: tuple[str, ...] = ()) -> Iterator[Sequence[str]]:
-    """A row for each single value in a tree that is no measurement."""
-    if is_spread(tree) or tree is None:
-        return
+def facts(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Each single value in a tree, with the way to it."""
     if isinstance(tree, dict | list):
         for key, value in items(tree):
             yield from facts(value, (*path, key))
-    else:
-        yield named(path), number(tree) if isinstance(tree, float) else str(tree)
+    elif tree is not None:
+        yield path, word(tree)
 
 
 def is_spread(value: Any) -> bool:
@@ -141,10 +250,6 @@ def items(tree: Any) -> list[tuple[str, Any]]:
     )
 
 
-def named(path: Sequence[str]) -> str:
-    return ": ".join(path).replace("|", "\\|")
-
-
 def number(value: float) -> str:
     if 0 < abs(value) < 1:
         return f"{value:.3g}"
@@ -152,8 +257,10 @@ def number(value: float) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    marks = ["---", *("---:" for _ in heads[1:])]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, marks, *rows))
+    """A table of Markdown; columns of numbers stand to the right."""
+    columns = list(zip(*rows, strict=True))
+    marks = ["---:" if all(map(NUMBER.match, column)) else "---" for column in columns]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---", *marks[1:]], *rows))
 
 
 if __name__ == "__main__":

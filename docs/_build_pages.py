@@ -1,4 +1,4 @@
-"""Write the pages that come from the code: one a net, and the one where a digit is drawn.
+"""Write what comes from the code: a page a net, the list of results, the drawing page.
 
     python docs/_build_pages.py
 
@@ -38,11 +38,15 @@ _ORDER = (
     "lecture_cnn",
     "lenet_catdog",
 )
+# pages of results; two of them are written by benchmarks, of the files that these made
+_RESULTS = ("benchmarks", "reproduction", "cats_and_dogs", "reliability")
 
 
 def main() -> None:
     """Write everything."""
     write_nets(_DOCS / "nets")
+    (_DOCS / "_generated").mkdir(exist_ok=True)
+    (_DOCS / "_generated" / "measured.md").write_text(measured(_DOCS), encoding="utf-8")
     write_page(_DOCS / "_generated" / "extra" / "draw")
 
 
@@ -67,12 +71,28 @@ def index_page(models: dict[str, nn.Module]) -> str:
         ]
         for name, model in models.items()
     ]
-    table = _table(["net", "what it is", "input", "parameters"], rows)
+    table = "{.names}\n" + _table(["net", "what it is", "input", "parameters"], rows)
     listed = "\n".join(models)
     return (
         "# The nets\n\nEvery number and drawing on these pages is read from the code: what you see "
         f"is what runs.\n\n{table}\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
     )
+
+
+def measured(folder: Path) -> str:
+    """A sentence and the contents of the results; pages that nobody has made yet are left out."""
+    pages = [page for page in _RESULTS if (folder / f"{page}.md").is_file()]
+    links = ", ".join(f"[]({page}.md)" for page in pages)
+    listed = "\n".join(pages)
+    return f"""What was measured: {links}.
+
+```{{toctree}}
+:hidden:
+:caption: What was measured
+
+{listed}
+```
+"""
 
 
 def net_page(name: str, model: nn.Module, folder: Path) -> str:
@@ -128,7 +148,8 @@ def _layers(summary: classicnets.Summary) -> str:
             ]
         )
     heads = ["layer", "output", "(W - F + 2P)/S + 1", "parameters", "connections"]
-    return "{.dense}\n" + _table([*heads, "multiply-adds", "field", "jump"], rows, right=3)
+    table = _table([*heads, "multiply-adds", "field", "jump"], rows, right=3)
+    return "{.dense .numbers}\n" + table
 
 
 def _recipes(name: str) -> str:
@@ -156,8 +177,16 @@ def _recipes(name: str) -> str:
         for recipe in recipes
         if (words := [text for text in (recipe.source, recipe.note) if text])
     ]
+    command, words = f"classicnets train {name}", "trains as the first row says."
+    if recipes[0].data != "digits":
+        command += " --data pictures"
+        words = "trains on [a folder of your own](../your_pictures.md) as the row `quick` says."
     return _fill(
-        "_recipes.md", name=name, table="{.dense}\n" + _table(heads, rows), notes="\n".join(notes)
+        "_recipes.md",
+        command=command,
+        words=words,
+        table=_table(heads, rows),
+        notes="\n".join(notes),
     )
 
 
@@ -177,7 +206,7 @@ def _weights(name: str, folder: Path) -> list[str]:
     seen = plots.activations(model, card.transform(_digit()), classes=card.classes)
     return [
         "## Weights",
-        _table(["", ""], [[label, _marked(text)] for label, text in rows]),
+        "{.card}\n" + _table(["", ""], [[label, _marked(text)] for label, text in rows]),
         f"`create_model({name!r}, pretrained=True)` gives the net with these weights.",
         "### What its filters look for",
         _picture(plots.filters(model), folder / f"{name}_filters.png", "The filters"),

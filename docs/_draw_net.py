@@ -84,7 +84,7 @@ def draw(model: nn.Module) -> str:
     return "\n".join(
         [
             f'<div class="drawing"><svg viewBox="0 0 {right:.0f} {tall:.0f}" role="img" '
-            f'style="min-width:{right * 0.85:.0f}px;max-width:{right * 1.15:.0f}px" '
+            f'style="min-width:{right * 0.8:.0f}px;max-width:{right * 1.15:.0f}px" '
             f'aria-label="{escape(type(model).__name__)}: {escape(said)}">',
             *parts,
             *lines,

@@ -1,5 +1,7 @@
 """Sphinx's configuration; `make docs` builds the site, a warning ends the build."""
 
+from typing import Any
+
 from classicnets import __version__
 
 project = "classicnets"
@@ -16,6 +18,7 @@ default_role = "code"  # what stands in single backticks in a docstring
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Shape"]
+napoleon_use_ivar = True  # attributes as one list
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 maximum_signature_line_length = 80
@@ -24,12 +27,11 @@ add_module_names = False
 html_theme = "furo"
 html_title = f"classicnets {release}"
 html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
 html_css_files = ["site.css"]
 html_extra_path = ["_generated/extra"]  # the drawing page, by _build_draw.py
 html_copy_source = False
 html_show_sourcelink = False
-pygments_style = "tango"
-pygments_dark_style = "github-dark"
 _light = {
     "drawing-fill": "#dbe7f3",
     "drawing-shade": "#b9cfe6",
@@ -47,3 +49,14 @@ _dark = {
     "color-brand-content": "#8bb8e0",
 }
 html_theme_options = {"light_css_variables": _light, "dark_css_variables": _dark}
+
+
+def _no_arguments(*event: Any) -> tuple[str, Any] | None:
+    """What a protocol is made with: nothing a reader may give."""
+    *_, signature, returned = event
+    return ("", returned) if signature == "(*args, **kwargs)" else None
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-signature", _no_arguments)

@@ -29,19 +29,45 @@ def test_what_is_missing_is_said_with_its_command(tables: Any, tmp_path: Path) -
     assert text.count("Not yet measured; `python benchmarks/") == len(tables.QUESTIONS)
 
 
-def test_every_measurement_of_a_tree_is_a_row_with_its_spread(tables: Any, tmp_path: Path) -> None:
+def test_a_measurement_by_itself_is_a_row_with_its_spread(tables: Any, tmp_path: Path) -> None:
     result = {
         "command": "python benchmarks/import_time.py",
-        "machine": {"processor": "a kind"},
-        "ways": [{"statement": "import a", "milliseconds": spread(20.0)}],
+        "machine": {"processor": "a kind", "cores": 2},
+        "versions": {"one": {"torch": "2.15.0"}, "other": {"torch": "2.15.0"}},
         "theirs": {"n": 3, "mean": 0.5, "min": 0.25, "max": 1.0},
+        "deeper": {"pictures": 1234, "seconds": spread(20.0)},
     }
     (tmp_path / "import_time.json").write_text(json.dumps(result))
     text = tables.page(tmp_path)
-    assert "| ways: 0: milliseconds | 5 | 20.0 | 10.0 | 40.0 |" in text
     assert "| theirs | 3 | 0.5 | 0.25 | 1.00 |" in text
-    assert "| ways: 0: statement | import a |" in text
-    assert "Made by `python benchmarks/import_time.py`. processor a kind." in text
+    assert "**Deeper**\n" in text
+    assert "| seconds | 5 | 20.0 | 10.0 | 40.0 |" in text
+    assert "pictures 1,234." in text
+    assert "Made by `python benchmarks/import_time.py`. processor a kind; cores 2; torch" in text
+    assert text.count("torch 2.15.0") == 1
+
+
+def test_what_is_measured_alike_is_one_wide_table(tables: Any) -> None:
+    rows = {
+        "a_b": {"peak_bytes": spread(20.0), "loss": 0.5, "threads": 2, "gpu": None},
+        "c": {"peak_bytes": spread(40.0), "threads": 2, "gpu": None},
+    }
+    table, note = tables.told({"rows": rows})
+    assert table.splitlines()[1:] == [
+        "|  | peak bytes | loss |",
+        "| --- | ---: | ---: |",
+        "| a_b | 20.0 (10.0 to 40.0) | 0.5 |",
+        "| c | 40.0 (20.0 to 80.0) |  |",
+    ]
+    assert note == "Each is the median (lowest to highest) of n = 5; threads 2."
+
+
+def test_of_a_wide_table_each_n_is_told(tables: Any) -> None:
+    many = {**spread(1.0), "n": 9}
+    by_row = {"a": {"x": spread(1.0), "y": spread(1.0)}, "b": {"x": many, "y": many}}
+    assert "|  | x | y | n |" in tables.told(by_row)[0]
+    by_column = {"a": {"x": spread(1.0), "y": many}, "b": {"x": spread(1.0), "y": many}}
+    assert "|  | x, n = 5 | y, n = 9 |" in tables.told(by_column)[0]
 
 
 def test_throughput_is_a_table_for_each_net_with_what_was_skipped(tables: Any) -> None:
@@ -59,4 +85,6 @@ def test_throughput_is_a_table_for_each_net_with_what_was_skipped(tables: Any) -
 
 
 def test_the_results_in_the_repository_can_be_told(tables: Any) -> None:
-    assert "## Folders of pictures\n\n|" in tables.page(FOLDER / "results")
+    text = tables.page(FOLDER / "results")
+    assert "| Lightning (in memory) |" in text
+    assert max(len(line) for line in text.splitlines() if line.startswith("|")) < 250

@@ -1,5 +1,6 @@
 """Every snippet and command of the documentation runs, and its pages agree with the code."""
 
+import ast
 import doctest
 import importlib
 import os
@@ -28,7 +29,9 @@ PAGES = sorted(
 NET_PAGES = [f"nets/{name}.md" for name in list_models()]
 TRANSLATED = [("README.md", "README.ko.md"), ("docs/start.md", "docs/ko/start.md")]
 # what needs a fresh environment or several processes: not run here
-ELSEWHERE = ("pip install", "torchrun ", "make ")
+ELSEWHERE = ("pip install", "torchrun ", "make ", "python benchmarks/")
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+LONGEST = 94  # characters of a line of code that need no scrolling on a desktop
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def blocks(path: Path) -> list[tuple[str, str]]:
     """The fenced blocks of a page: language and text."""
     text = path.read_text(encoding="utf-8")
-    return re.findall(r"^```([\w{}-]*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```([^\n]*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def run_page(path: Path) -> None:
@@ -70,14 +73,14 @@ def run_page(path: Path) -> None:
         elif language == "pycon":
             run_session(text, path.name, names)
         elif language == "sh":
-            for line in text.splitlines():
+            for line in text.replace("\\\n", " ").splitlines():
                 run_command(line)
 
 
 def run_session(text: str, name: str, names: dict[str, Any]) -> None:
     session = doctest.DocTestParser().get_doctest(text, names, name, name, 0)
     output: list[str] = []
-    result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(
+    result = doctest.DocTestRunner(optionflags=OPTIONS).run(
         session, out=output.append, clear_globs=False
     )
     names.update(session.globs)
@@ -110,6 +113,18 @@ def test_the_snippets_of_a_net_s_page_run(
     run_page(page)
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_no_line_of_code_has_to_be_scrolled_on_a_desktop(path: Path) -> None:
+    lines = [line for _, text in blocks(path) for line in text.splitlines()]
+    assert [line for line in lines if len(line) > LONGEST] == []
+
+
+@pytest.mark.parametrize("path", [*PAGES, *DOCS.glob("_*.md")], ids=lambda path: path.name)
+def test_no_asterisk_of_a_product_is_taken_for_emphasis(path: Path) -> None:
+    text = re.sub(r"`[^`\n]+`", "", prose_of(path))
+    assert re.findall(r"\d ?\* ?[\d(]", text) == []
+
+
 @pytest.mark.parametrize("name", list_models())
 def test_a_net_s_page_has_its_story_its_drawing_and_the_size_of_each_layer(
     name: str, tmp_path: Path, generator: ModuleType
@@ -130,6 +145,18 @@ def test_a_net_s_page_has_its_story_its_drawing_and_the_size_of_each_layer(
     ]
 
 
+def test_results_that_nobody_has_made_yet_are_left_out_of_the_contents(
+    tmp_path: Path, generator: ModuleType
+) -> None:
+    (tmp_path / "benchmarks.md").touch()
+    assert "reproduction" not in generator.measured(tmp_path)
+    for page in ("reproduction", "cats_and_dogs", "reliability"):
+        (tmp_path / f"{page}.md").touch()
+    text = generator.measured(tmp_path)
+    assert "[](reproduction.md), [](cats_and_dogs.md), [](reliability.md)." in text
+    assert text.endswith("\n\nbenchmarks\nreproduction\ncats_and_dogs\nreliability\n```\n")
+
+
 def test_each_net_has_a_story(generator: ModuleType) -> None:
     assert set(generator._stories()) == set(list_models())
 
@@ -148,12 +175,37 @@ def test_every_public_name_is_in_the_reference() -> None:
         assert {name, home} & shown, name
 
 
+def test_no_property_says_before_a_colon_what_the_reference_takes_for_its_type() -> None:
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+            if decorators & {"property", "cached_property"}:
+                first = (ast.get_docstring(node) or "").partition("\n")[0]
+                assert ":" not in first, f"{path.name}: {node.name}"
+
+
 @pytest.mark.parametrize(("english", "korean"), TRANSLATED)
 def test_the_korean_page_has_the_code_and_commands_of_the_english(
     english: str, korean: str
 ) -> None:
     assert code_of(ROOT / korean) == code_of(ROOT / english)
     assert commands_of(ROOT / korean) == commands_of(ROOT / english)
+
+
+@pytest.mark.parametrize(("english", "korean"), TRANSLATED)
+def test_the_korean_page_names_what_the_english_names_and_the_same_numbers(
+    english: str, korean: str
+) -> None:
+    for pattern in (r"`([^`\n]+)`", r"\d[\d,.]*\d"):
+        named = [set(re.findall(pattern, prose_of(ROOT / page))) for page in (english, korean)]
+        assert named[0] == named[1]
+
+
+def prose_of(path: Path) -> str:
+    """A page without its blocks."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
 
 
 def code_of(path: Path) -> list[tuple[str, str]]:
@@ -171,7 +223,7 @@ def commands_of(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", [*PAGES, ROOT / "README.ko.md"], ids=lambda path: path.name)
 def test_links_between_pages_lead_somewhere(path: Path) -> None:
-    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    text = prose_of(path)
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         target = path.parent / link
         relative = os.path.relpath(target, DOCS)

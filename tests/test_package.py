@@ -31,7 +31,7 @@ LAYERS = (
         "imagenet_weights",
     },
     {"storage"},
-    {"layers", "shapes", "preparation"},
+    {"layers", "shapes", "preparation", "evaluation_mode"},
     {"pooling"},
     {"errors"},
 )

@@ -27,14 +27,14 @@ async function begun() {
   return ort.InferenceSession.create(bytes(MODEL), { executionProviders: ["wasm"] });
 }
 
-const session = begun();
+const ready = begun();
 
 async function lookAt(levels) {
   const found = digitPhoto(levels, Math.sqrt(levels.length));
   const { source_size: before, steps, mean, std } = NET.preparation;
   const side = steps.length ? steps[0][1] : before;
   const given = padded(found.levels, before, side);
-  const net = await session;
+  const net = await ready;
   const images = new ort.Tensor("float32", normalized(given, mean[0], std[0]), [1, 1, side, side]);
   const outputs = await net.run({ images });
   const names = net.outputNames.filter((name) => name !== "logits");

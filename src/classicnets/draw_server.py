@@ -72,7 +72,7 @@ def look(run: Run, picture: Image.Image) -> dict[str, Any]:
     are the net's own numbers.
     """
     preparation: Any = run.model.preparation
-    steps, notes = [], ["no search: the net is not one of MNIST"]
+    steps, notes = [], ["taken whole, for the net was not trained on MNIST"]
     if _is_searched(run):
         photo = digit_photo(picture)
         picture, notes = photo.picture, [*photo.notes, *photo.warnings]

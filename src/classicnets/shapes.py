@@ -57,11 +57,11 @@ def conv_output_size(
     Example:
         >>> conv_output_size((224, 320), 5, stride=2, padding=2)
         (112, 160)
-        >>> conv_output_size(4, 5)
+        >>> conv_output_size(4, 5)  # doctest: +NORMALIZE_WHITESPACE
         Traceback (most recent call last):
         ...
-        classicnets.errors.ConfigError: size is 4, the window of 5 does not fit: \
-(4 - 5 + 2*0)/1 + 1 = 0; give a size of at least 5, or more padding
+        classicnets.errors.ConfigError: size is 4, the window of 5 does not fit:
+            (4 - 5 + 2*0)/1 + 1 = 0; give a size of at least 5, or more padding
     """
     return _like(
         size, [axis.output() for axis in _axes(size, kernel_size, stride, padding, dilation)]

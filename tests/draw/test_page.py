@@ -42,8 +42,8 @@ def static_url(tmp_path_factory: pytest.TempPathFactory) -> str:
         builder: ModuleType = importlib.import_module("_build_draw")
     finally:
         sys.path.remove(str(ROOT / "docs"))
-    if not builder._RUNTIME.is_file():
-        pytest.skip("onnxruntime-web is not here; fetch it: python docs/_build_draw.py --fetch")
+    if not builder.RUNTIME.is_file():
+        pytest.skip("onnxruntime-web is not here; fetch it: python docs/_fetch_runtime.py")
     folder = tmp_path_factory.mktemp("site") / "draw"
     builder.write_page(folder)
     return (folder / "index.html").as_uri()

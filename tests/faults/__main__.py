@@ -14,6 +14,7 @@ import torch
 from . import (  # noqa: F401
     controls,
     damage,
+    draw_requests,
     hostile,
     kills,
     long_runs,

@@ -14,7 +14,7 @@ ROWS = (
     *("F4 F5 honest", "F6", "F9", "F10"),
     *("K1", "K1 aimed", "K4 random", "K6", "K7 once", "K7 twice", "K6 K7 command", "K8", "R1"),
     *("N1", "N2", "N3", "W1", "W2", "W3"),
-    *("growth", "growth leak", "holdings", "holdings leak"),
+    *("growth", "growth leak", "holdings", "holdings leak", "S1", "S1 leak"),
     *("D1", "D1 real", "D3", "D3 read-only", "D3 odd names", "D4", "D4 readers", "D6", "D7"),
 )
 

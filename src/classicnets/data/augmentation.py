@@ -54,12 +54,12 @@ class Affine:
 
     @property
     def name(self) -> str:
-        """Identity for checkpoints: "affine", with the ranges where they are not the default."""
+        """What checkpoints call it, with the ranges where they are not the default."""
         return "affine" if self == Affine() else repr(self)
 
     @property
     def draws(self) -> int:
-        """Numbers wanted per picture: rotation, scale, shear, two shifts."""
+        """Numbers wanted per picture, for rotation, scale, shear and two shifts."""
         return 5
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:

@@ -55,12 +55,12 @@ class Distortions:
 
     @property
     def name(self) -> str:
-        """Identity for checkpoints: the ranges."""
+        """What checkpoints call it, with the ranges."""
         return repr(self)
 
     @property
     def draws(self) -> int:
-        """Numbers wanted per picture: two shifts, scale, squeeze, shear, whether at all."""
+        """Numbers wanted per picture, for two shifts, scale, squeeze, shear, and whether at all."""
         return 6
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:

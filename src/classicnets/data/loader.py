@@ -23,7 +23,7 @@ class Augmentation(Protocol):
 
     @property
     def name(self) -> str:
-        """Identity for checkpoints: tells apart augmentations that act differently."""
+        """What checkpoints call it; it tells apart augmentations that act differently."""
 
     @property
     def draws(self) -> int:

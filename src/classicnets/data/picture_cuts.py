@@ -36,7 +36,7 @@ class Cut(Protocol):
 
     @property
     def name(self) -> str:
-        """Identity for checkpoints; empty where nothing is random."""
+        """What checkpoints call it; empty where nothing is random."""
 
     @property
     def draws(self) -> int:

@@ -5,6 +5,8 @@ function bytes(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
+const ready = Promise.resolve(); // the server has loaded the net
+
 async function lookAt(levels) {
   let answer;
   try {

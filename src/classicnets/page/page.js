@@ -1,5 +1,6 @@
 // The page: a pen that leaves strokes, and what the net makes of them, drawn as the pen moves.
-// NET says what the net is; lookAt(levels) is the net: grey levels of the drawing in, layers out.
+// NET says what the net is; lookAt(levels) is the net, once `ready`: grey levels of the drawing in,
+// layers out.
 "use strict";
 
 const SIDE = 140; // pixels of the drawing that the net's preparation gets
@@ -144,14 +145,15 @@ async function refresh() {
   busy = true;
   while (again) {
     again = false;
-    const start = performance.now();
-    paint(small);
-    const pixels = small.getImageData(0, 0, SIDE, SIDE).data;
     try {
+      await ready;
+      const start = performance.now();
+      paint(small);
+      const pixels = small.getImageData(0, 0, SIDE, SIDE).data;
       show(await lookAt(Uint8Array.from({ length: SIDE * SIDE }, (_, i) => pixels[4 * i])));
       const milliseconds = performance.now() - start;
       document.body.dataset.milliseconds = milliseconds;
-      part("time").textContent = `answered in ${milliseconds.toFixed(0)} ms`;
+      part("time").textContent = strokes.length ? `answered in ${milliseconds.toFixed(0)} ms` : "";
     } catch (error) {
       tell(error.message);
     }
@@ -160,7 +162,8 @@ async function refresh() {
 }
 
 function show(seen) {
-  part("notes").textContent = strokes.length ? `${seen.notes.join("; ")}.` : "";
+  const notes = strokes.length ? seen.notes.join("; ") : "an empty field, and what each layer makes of it";
+  part("notes").textContent = `${notes}.`;
   part("steps").replaceChildren(...seen.steps.map(({ name, side, levels }) => {
     const figure = document.createElement("figure");
     figure.append(picture(levels, side, side), Object.assign(document.createElement("figcaption"), { textContent: name }));
@@ -272,6 +275,7 @@ function begin() {
     return line;
   }));
   fit();
+  tell("the net is being loaded", true);
   changed();
 }
 

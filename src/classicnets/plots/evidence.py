@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .stages import as_input, as_seen, class_name, evaluating
+from ..evaluation_mode import evaluating
+from .stages import as_input, as_seen, class_name
 from .style import (
     SHADES,
     SMALL_TEXT,
@@ -108,8 +109,8 @@ def occlusion(
                     linewidth=1.5,
                 )
             )
-    panels[1].set_title("where hidden", fontsize=SMALL_TEXT)
-    _bar(figure, shades, panels[1], f"probability of {name}", percentage=True)
+    panels[1].set_title("hidden here", fontsize=SMALL_TEXT)
+    _bar(figure, shades, panels[1], f"mean probability of {name}", percentage=True)
     return figure
 
 

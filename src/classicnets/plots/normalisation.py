@@ -10,8 +10,9 @@ from matplotlib.ticker import PercentFormatter
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..evaluation_mode import evaluating
 from ..layers import LocalResponseNorm
-from .stages import as_input, evaluating, short_name
+from .stages import as_input, short_name
 from .style import (
     BLUE,
     ORANGE,

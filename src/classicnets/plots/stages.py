@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..evaluation_mode import evaluating
 from .style import Pixels, to_picture
 
 
@@ -64,18 +65,6 @@ def watched(model: nn.Module, note: Any) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The net in evaluation mode, and afterwards each part of it in its own again."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def as_input(model: nn.Module, image: Any) -> Tensor:

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError, DataError
+from ..evaluation_mode import evaluating
 from .batches import Batches, check_labels
 from .devices import device_of, dtype_of
 from .distributed import in_order, total, unwrapped
@@ -237,15 +238,3 @@ def check_classes(batches: Batches, outputs: Tensor, labels: Tensor, loss: Loss)
         return
     batches.num_classes = num_classes
     check_labels(labels, num_classes, "the first batch")
-
-
-@contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode, and each of its modules back in its own mode afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
+from ..evaluation_mode import evaluating
 from ..preparation import Preparation, read_picture
 from .devices import device_of, dtype_of, resolve_device
-from .evaluate import evaluating
 from .random_state import random_state_kept
 
 _BATCH_SIZE = 256
