@@ -27,7 +27,7 @@ from torch import Tensor
 from classicnets.errors import DataError, StorageError
 from classicnets.preparation import read_pixels, resize_shorter_side
 
-from .picture_files import in_threads, or_error
+from .picture_files import AT_ONCE, in_threads, or_error
 from .reading_bar import Shown, unseen
 
 CACHES = ("auto", "memory", "disk", "none")
@@ -102,7 +102,7 @@ def in_memory(
         return place
 
     rows = shown(range(len(paths)), "decoding")
-    decoded = list(in_threads(or_error(decode), rows, num_workers))
+    decoded = list(in_threads(or_error(decode), rows, num_workers, AT_ONCE))
     errors = {row: found for row, found in enumerate(decoded) if isinstance(found, DataError)}
     return [pixels if isinstance(found, DataError) else found for found in decoded], errors
 
@@ -129,7 +129,7 @@ def on_disk(
     path = root.parent / f"{stem}{key.hexdigest()[:32]}.pixels"
     if not path.exists() or _table(path) is None:
         watched = shown(paths, "decoding")
-        pictures = in_threads(or_error(partial(_decode, size)), watched, num_workers)
+        pictures = in_threads(or_error(partial(_decode, size)), watched, num_workers, AT_ONCE)
         try:
             _write(path, pictures)
             _remove_others(path, stem)

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ ENDINGS = {
     ".bmp": "BMP",
     ".gif": "GIF",
 }
+AT_ONCE = 8  # files that a thread reads before it hands over what it found
 _LEFT_BEHIND = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 
 _In = TypeVar("_In")
@@ -179,21 +181,30 @@ def survey(path: str) -> Survey:
 
 
 def in_threads(
-    function: Callable[[_In], _Out], items: Iterable[_In], num_workers: int
+    function: Callable[[_In], _Out], items: Iterable[_In], num_workers: int, at_once: int = 1
 ) -> Iterator[_Out]:
-    """Like `map`, by so many threads, their results in order and few of them waiting at a time."""
+    """Like `map`, by so many threads, their results in order and few of them waiting at a time.
+
+    A thread takes `at_once` items. Work of less than a millisecond needs several: to pass one to
+    another thread and to wake it costs a tenth of that, and stops the others meanwhile.
+    """
     if not num_workers:
         yield from map(function, items)
         return
-    waiting: deque[Future[_Out]] = deque()
+
+    def work(part: list[_In]) -> list[_Out]:
+        return [function(item) for item in part]
+
+    waiting: deque[Future[list[_Out]]] = deque()
+    left = iter(items)
     with ThreadPoolExecutor(num_workers, thread_name_prefix="classicnets") as threads:
         try:
-            for item in items:
-                waiting.append(threads.submit(function, item))
+            while part := list(islice(left, at_once)):
+                waiting.append(threads.submit(work, part))
                 if len(waiting) > num_workers:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         finally:
             threads.shutdown(cancel_futures=True)
 

@@ -17,7 +17,7 @@ from classicnets.preparation import Preparation
 from .loader import check_integer
 from .picture_cache import CACHES, DecodedAnew, Pictures, in_memory, num_bytes, on_disk
 from .picture_cuts import CentreCut, Cut, make_cut
-from .picture_files import PictureFiles, Survey, in_threads, or_error, survey
+from .picture_files import AT_ONCE, PictureFiles, Survey, in_threads, or_error, survey
 from .picture_loader import PictureLoader
 from .picture_splits import Split, split_rows, split_to_json
 from .reading_bar import Shown, reading_bar, unseen
@@ -94,7 +94,7 @@ def make_picture_splits(
     files.check()
     workers = options.num_workers
     count = len(files)
-    surveys = list(in_threads(or_error(survey), shown(files.paths, "reading"), workers))
+    surveys = list(in_threads(or_error(survey), shown(files.paths, "reading"), workers, AT_ONCE))
     bad = [found for found in surveys if isinstance(found, DataError)]
     _refuse(bad, count, files, options)
     files = files.choose([row for row, found in enumerate(surveys) if isinstance(found, Survey)])
@@ -179,7 +179,7 @@ def _load(
     if options.on_bad == "error":  # said when the file's turn comes
         return pictures, {}
     rows = shown(range(len(paths)), "decoding")
-    tried = in_threads(or_error(pictures.__getitem__), rows, workers)
+    tried = in_threads(or_error(pictures.__getitem__), rows, workers, AT_ONCE)
     errors = ((row, found) for row, found in enumerate(tried) if isinstance(found, DataError))
     return pictures, dict(errors)
 
