@@ -14,6 +14,7 @@ import torch
 from classicnets.errors import ConfigError, DataError
 from classicnets.preparation import Preparation
 
+from .batch_memory import BatchMemory
 from .loader import check_integer
 from .picture_cache import CACHES, DecodedAnew, Pictures, in_memory, num_bytes, on_disk
 from .picture_cuts import CentreCut, Cut, make_cut
@@ -115,6 +116,8 @@ def make_picture_splits(
     )
     labels = torch.tensor(files.labels)
     parts = split_rows(files, digests, options.split, options.seed)
+    size = options.image_size
+    memory = BatchMemory((min(options.batch_size, len(files)), 3, size, size))
 
     def loader(part: str, cut: Cut, *, training: bool = False) -> PictureLoader:
         rows = parts[part]
@@ -129,6 +132,7 @@ def make_picture_splits(
             shuffle=training,
             seed=options.seed,
             num_workers=workers,
+            memory=memory,
             identity={
                 "name": f"{name}/{part}",
                 "files": _identity(files, digests, rows.tolist()),
