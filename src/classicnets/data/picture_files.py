@@ -166,18 +166,22 @@ def check_case(names: Iterable[str], root: Path) -> None:
             )
 
 
+def digest(path: str) -> bytes:
+    """SHA-256 of a file's bytes; DataError for one that cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise DataError(f"{path!r} cannot be read: {error.strerror}") from error
+
+
 def survey(path: str) -> Survey:
     """Read a file's content for its digest and its header for the size; nothing is decoded.
 
     Raises:
         DataError: a file that cannot be read, or whose header shows that it cannot be used.
     """
-    try:
-        with Path(path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise DataError(f"{path!r} cannot be read: {error.strerror}") from error
-    return Survey(digest, picture_size(path))
+    return Survey(digest(path), picture_size(path))
 
 
 def in_threads(
