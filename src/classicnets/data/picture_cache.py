@@ -105,17 +105,19 @@ def in_memory(
     Each file is read and decoded by one thread in one go, which takes a sixth less time than to
     read all of them first.
     """
-    slabs, least = _Slabs(), 3 * size * size  # bytes of a picture
-    found: list[Kept | DataError] = []
+    slabs, found = _Slabs(), list[Kept | DataError]()
+    least = 3 * size * size  # bytes of a picture
+    needed = least * len(paths)  # at least, as far as is known
 
     def keep(path: str) -> Kept:
         return Kept(digest(path), slabs.hold(_decode(size, path)))
 
-    if least * len(paths) > limit:
+    if needed > limit:
         return None
     for one in in_threads(or_error(keep), shown(paths, "decoding"), num_workers, AT_ONCE):
         found.append(one)
-        if slabs.num_bytes + least * (len(paths) - len(found)) > limit:
+        needed += (one.pixels.numel() if isinstance(one, Kept) else 0) - least
+        if needed > limit:
             return None
     return found
 
@@ -166,7 +168,6 @@ class _Slabs:
     """Memory in large pieces, which costs half the time that as many small ones do."""
 
     def __init__(self) -> None:
-        self.num_bytes = 0
         self._left = torch.empty(0, dtype=torch.uint8)
         self._lock = Lock()
 
@@ -177,7 +178,6 @@ class _Slabs:
             if count > len(self._left):
                 self._left = torch.from_numpy(np.empty(max(count, _SLAB), np.uint8))
             place, self._left = self._left[:count], self._left[count:]
-            self.num_bytes += count
         place.numpy()[:] = picture.numpy().ravel()
         return place.view(picture.shape)
 

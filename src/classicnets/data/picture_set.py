@@ -213,8 +213,8 @@ def _refuse(bad: Sequence[DataError], files: PictureFiles, options: PictureOptio
     if options.on_bad == "skip" and len(bad) > max(1, options.max_skipped * len(files)):
         raise DataError(
             f"{len(bad)} of {len(files)} files of {str(files.root)!r} cannot be used, the first "
-            f"because {bad[0]}; more than max_skipped={options.max_skipped:g} of them are not skipped: "
-            "give a larger part, or leave them out by doctor"
+            f"because {bad[0]}; more than max_skipped={options.max_skipped:g} of them are not "
+            "skipped: give a larger part, or leave them out by doctor"
         )
     if bad and options.on_bad == "error":
         more = f"; so have {len(bad) - 1} more files" if len(bad) > 1 else ""
