@@ -29,8 +29,9 @@ def equal(pictures, others):
 
 def test_the_disk_gives_what_memory_would(folder):
     paths = list_folders(folder).paths
-    expected, errors = in_memory(paths, [survey(path).size for path in paths], 32, 0)
-    assert not errors
+    found = in_memory(paths, 32, 0)
+    assert [one.digest for one in found] == [survey(path).digest for path in paths]
+    expected = [one.pixels for one in found]
     assert all(min(picture.shape[:2]) == 32 for picture in expected)
     assert equal(cached(folder), expected)
     assert equal(cached(folder), expected)
@@ -111,6 +112,28 @@ def test_auto_keeps_in_memory_up_to_the_limit(folder):
     assert not cache_files(folder)
     make(memory_limit=10**4)
     assert len(cache_files(folder)) == 1
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_memory_is_given_up_as_soon_as_the_pictures_pass_the_limit(folder, num_workers):
+    paths = list_folders(folder).paths
+    needed = sum(one.pixels.numel() for one in in_memory(paths, 32, num_workers))
+    assert in_memory(paths, 32, num_workers, needed) is not None
+    assert in_memory(paths, 32, num_workers, needed - 1) is None
+    assert in_memory(["not/looked/at.png"] * 20, 32, num_workers, 20 * 3 * 32 * 32 - 1) is None
+
+
+def test_batches_do_not_depend_on_where_pictures_are_kept(folder):
+    kept = [
+        image_folder(folder, image_size=28, cache=cache, memory_limit=limit, num_workers=workers)
+        for cache, limit in (("memory", 0), ("auto", 10**4), ("auto", 10**6), ("none", 0))
+        for workers in (0, 3)
+    ]
+    first = [images for images, _ in kept[0].train]
+    for others in kept[1:]:
+        assert others.train.settings == kept[0].train.settings
+        for images, (other, _) in zip(first, others.train, strict=True):
+            assert torch.equal(images, other)
 
 
 def test_a_disk_that_takes_nothing_is_an_error_with_remedies(folder, monkeypatch):

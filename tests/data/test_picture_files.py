@@ -128,7 +128,15 @@ def test_threads_give_results_in_order_and_raise_in_their_place(num_workers):
         next(quotients)
 
 
-def test_threads_never_run_far_ahead():
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 100])
+def test_threads_that_take_several_items_at_once_give_all_in_order(count, num_workers):
+    results = in_threads(lambda x: x * x, range(count), num_workers, at_once=8)
+    assert list(results) == [x * x for x in range(count)]
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_threads_never_run_far_ahead(at_once):
     taken = []
 
     def items():
@@ -136,7 +144,7 @@ def test_threads_never_run_far_ahead():
             taken.append(x)
             yield x
 
-    results = in_threads(lambda x: x, items(), 2)
+    results = in_threads(lambda x: x, items(), 2, at_once)
     next(results)
-    assert len(taken) <= 3
+    assert len(taken) <= 3 * at_once
     results.close()

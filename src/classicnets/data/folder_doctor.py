@@ -23,7 +23,16 @@ from classicnets.preparation import read_pixels
 
 from .cats_vs_dogs_set import list_cats_and_dogs
 from .near_duplicates import fingerprint, near_duplicates
-from .picture_files import ENDINGS, PictureFiles, in_threads, is_picture, list_folders, survey, walk
+from .picture_files import (
+    AT_ONCE,
+    ENDINGS,
+    PictureFiles,
+    in_threads,
+    is_picture,
+    list_folders,
+    survey,
+    walk,
+)
 from .picture_set import EXCLUSIONS, read_exclusions
 from .picture_splits import FRACTIONS, Split, split_rows
 
@@ -152,7 +161,9 @@ def doctor(
     excluded = read_exclusions(root)
     files = _listing(root)
     files = files.choose([row for row, name in enumerate(files.names) if name not in excluded])
-    examined = list(in_threads(_examine, zip(files.names, files.paths, strict=True), num_workers))
+    examined = list(
+        in_threads(_examine, zip(files.names, files.paths, strict=True), num_workers, AT_ONCE)
+    )
     faults = [fault for one in examined for fault in one.faults]
     faults.extend(_duplicates(files, examined, split, seed))
     counts = Counter(files.labels)

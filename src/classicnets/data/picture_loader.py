@@ -15,6 +15,7 @@ from torch import Tensor
 from classicnets.errors import ConfigError, DeviceError
 from classicnets.preparation import Preparation
 
+from .batch_memory import BatchMemory
 from .loader import check_integer
 from .picture_cache import Pictures
 from .picture_cuts import Cut
@@ -40,6 +41,7 @@ class PictureLoader:
         shuffle: a new order each epoch; without it pictures come as they lie.
         seed: rules order and cuts; a whole number, at least 0.
         num_workers: threads; with 0 a batch is cut when it is asked for.
+        memory: for the batches of this loader and of any others of the same size.
         identity: what else `settings` says of the data, ready for JSON.
 
     Shape:
@@ -59,6 +61,7 @@ class PictureLoader:
         shuffle: bool,
         seed: int,
         num_workers: int,
+        memory: BatchMemory,
         identity: dict[str, Any],
     ) -> None:
         self.batch_size = check_integer("batch_size", batch_size, 1)
@@ -72,6 +75,7 @@ class PictureLoader:
         self._shuffle = shuffle
         self._seed = check_integer("seed", seed, 0)
         self._num_workers = check_integer("num_workers", num_workers, 0)
+        self._memory = memory
         self._identity = identity
         self._epoch = 0
         self._rank, self._world_size = 0, 1
@@ -176,7 +180,7 @@ class PictureLoader:
     def _normalized(self, images: Tensor) -> Tensor:
         """As the preparation does it, bit for bit, without calling up torch's own threads."""
         scale, shift = (constant.numpy() for constant in self.preparation.scale_and_shift())
-        batch = np.empty(images.shape, np.float32)
+        batch = self._memory.take(len(images))
         for pixels, values in zip(images.numpy(), batch, strict=True):
             np.multiply(pixels, scale, out=values)
             values += shift

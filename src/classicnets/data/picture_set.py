@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ import torch
 from classicnets.errors import ConfigError, DataError
 from classicnets.preparation import Preparation
 
+from .batch_memory import BatchMemory
 from .loader import check_integer
-from .picture_cache import CACHES, DecodedAnew, Pictures, in_memory, num_bytes, on_disk
+from .picture_cache import CACHES, DecodedAnew, Kept, Pictures, in_memory, on_disk
 from .picture_cuts import CentreCut, Cut, make_cut
-from .picture_files import PictureFiles, Survey, in_threads, or_error, survey
+from .picture_files import AT_ONCE, PictureFiles, in_threads, or_error, survey
 from .picture_loader import PictureLoader
 from .picture_splits import Split, split_rows, split_to_json
 from .reading_bar import Shown, reading_bar, unseen
@@ -92,29 +95,24 @@ def make_picture_splits(
     excluded = read_exclusions(files.root)
     files = files.choose([row for row, own in enumerate(files.names) if own not in excluded])
     files.check()
-    workers = options.num_workers
-    count = len(files)
-    surveys = list(in_threads(or_error(survey), shown(files.paths, "reading"), workers))
-    bad = [found for found in surveys if isinstance(found, DataError)]
-    _refuse(bad, count, files, options)
-    files = files.choose([row for row, found in enumerate(surveys) if isinstance(found, Survey)])
-    found = [found for found in surveys if isinstance(found, Survey)]
-
-    pictures, errors = _load(files, found, options, shown)
-    bad.extend(errors.values())
-    _refuse(bad, count, files, options)
+    pictures, found = _read(files, options, shown)
+    bad = [one for one in found if isinstance(one, DataError)]
+    _refuse(bad, files, options)
     if bad:
         warnings.warn(_skipped(bad, files), stacklevel=3)
-    good = [row for row in range(len(files)) if row not in errors]
-    files, positions = files.choose(good), torch.tensor(good)
+    files = files.choose([row for row, one in enumerate(found) if isinstance(one, _Read)])
     files.check()
-    digests = [found[row].digest for row in good]
+    good = [one for one in found if isinstance(one, _Read)]
+    digests = [one.digest for one in good]
+    positions = torch.tensor([one.position for one in good])
 
     preparation = Preparation(
         options.image_size, channels=3, mean=_MEAN, std=_STD, shorter_side=options.side
     )
     labels = torch.tensor(files.labels)
     parts = split_rows(files, digests, options.split, options.seed)
+    size = options.image_size
+    memory = BatchMemory((min(options.batch_size, len(files)), 3, size, size))
 
     def loader(part: str, cut: Cut, *, training: bool = False) -> PictureLoader:
         rows = parts[part]
@@ -128,7 +126,8 @@ def make_picture_splits(
             batch_size=options.batch_size,
             shuffle=training,
             seed=options.seed,
-            num_workers=workers,
+            num_workers=options.num_workers,
+            memory=memory,
             identity={
                 "name": f"{name}/{part}",
                 "files": _identity(files, digests, rows.tolist()),
@@ -161,38 +160,61 @@ def read_exclusions(root: Path) -> Mapping[str, str]:
     return exclusions
 
 
-def _load(
-    files: PictureFiles, surveys: Sequence[Survey], options: PictureOptions, shown: Shown
-) -> tuple[Pictures, dict[int, DataError]]:
-    """The pictures, kept as the options say, and what is wrong with those that cannot be."""
+@dataclass(frozen=True)
+class _Read:
+    """A file that can be used: SHA-256 of its bytes, and where its picture is among all."""
+
+    digest: bytes
+    position: int
+
+
+def _read(
+    files: PictureFiles, options: PictureOptions, shown: Shown
+) -> tuple[Pictures, list[_Read | DataError]]:
+    """The pictures, kept as the options say, and each file's place or what is wrong with it."""
     side, workers, paths = options.side, options.num_workers, files.paths
-    cache = options.cache
-    if cache == "auto":
-        total = sum(num_bytes(found.size, side) for found in surveys)
-        cache = "memory" if total <= options.memory_limit else "disk"
-    if cache == "memory":
-        return in_memory(paths, [found.size for found in surveys], side, workers, shown)
-    if cache == "disk":
-        digests = [found.digest for found in surveys]
-        return on_disk(files.root, paths, digests, side, workers, shown)
-    pictures = DecodedAnew(paths, side)
-    if options.on_bad == "error":  # said when the file's turn comes
-        return pictures, {}
-    rows = shown(range(len(paths)), "decoding")
-    tried = in_threads(or_error(pictures.__getitem__), rows, workers)
-    errors = ((row, found) for row, found in enumerate(tried) if isinstance(found, DataError))
-    return pictures, dict(errors)
+    if options.cache in ("auto", "memory"):
+        limit = options.memory_limit if options.cache == "auto" else math.inf
+        kept = in_memory(paths, side, workers, limit, shown)
+        if kept is not None:
+            pixels = [one.pixels for one in kept if isinstance(one, Kept)]
+            return pixels, _placed(
+                [one if isinstance(one, DataError) else one.digest for one in kept]
+            )
+
+    surveys = list(in_threads(or_error(survey), shown(paths, "reading"), workers, AT_ONCE))
+    found = _placed([one if isinstance(one, DataError) else one.digest for one in surveys])
+    good = [row for row, one in enumerate(found) if isinstance(one, _Read)]
+    paths = [paths[row] for row in good]
+    pictures: Pictures = DecodedAnew(paths, side)
+    errors: dict[int, DataError] = {}
+    if len(good) < len(found) and options.on_bad == "error":
+        return pictures, found
+    if options.cache != "none":
+        digests = [one.digest for one in found if isinstance(one, _Read)]
+        pictures, errors = on_disk(files.root, paths, digests, side, workers, shown)
+    elif options.on_bad == "skip":  # else it is said when the file's turn comes
+        rows = shown(range(len(paths)), "decoding")
+        tried = in_threads(or_error(pictures.__getitem__), rows, workers, AT_ONCE)
+        errors = {row: one for row, one in enumerate(tried) if isinstance(one, DataError)}
+    for position, error in errors.items():
+        found[good[position]] = error
+    return pictures, found
 
 
-def _refuse(
-    bad: Sequence[DataError], count: int, files: PictureFiles, options: PictureOptions
-) -> None:
-    """Raise for bad files among `count`, where they are not to be skipped or are too many."""
-    if options.on_bad == "skip" and len(bad) > max(1, options.max_skipped * count):
+def _placed(digests: Sequence[bytes | DataError]) -> list[_Read | DataError]:
+    """The digests with positions, which the files that cannot be used do not take."""
+    positions = count()
+    return [one if isinstance(one, DataError) else _Read(one, next(positions)) for one in digests]
+
+
+def _refuse(bad: Sequence[DataError], files: PictureFiles, options: PictureOptions) -> None:
+    """Raise for bad ones among the files, where they are not to be skipped or are too many."""
+    if options.on_bad == "skip" and len(bad) > max(1, options.max_skipped * len(files)):
         raise DataError(
-            f"{len(bad)} of {count} files of {str(files.root)!r} cannot be used, the first because "
-            f"{bad[0]}; more than max_skipped={options.max_skipped:g} of them are not skipped: "
-            "give a larger part, or leave them out by doctor"
+            f"{len(bad)} of {len(files)} files of {str(files.root)!r} cannot be used, the first "
+            f"because {bad[0]}; more than max_skipped={options.max_skipped:g} of them are not "
+            "skipped: give a larger part, or leave them out by doctor"
         )
     if bad and options.on_bad == "error":
         more = f"; so have {len(bad) - 1} more files" if len(bad) > 1 else ""
