@@ -28,10 +28,10 @@ def _row(net: str, epochs: int, lr: float) -> Recipe:
 # fmt: off
 MODERN = (
     #    net              epochs  lr
-    _row("lenet1989",         30, 0.006),
-    _row("lenet1",            30, 0.01),
-    _row("lenet5",           100, 0.006),
-    _row("lenet5_paper",      30, 0.006),
+    _row("lenet1989",         30, 0.003),
+    _row("lenet1",            30, 0.006),
+    _row("lenet5",           100, 0.003),
+    _row("lenet5_paper",      30, 0.003),
     _row("sequential_cnn",    30, 0.003),
     _row("lecture_cnn",       20, 0.003),
 )
