@@ -251,12 +251,12 @@ def _differences(parts: dict[str, str]) -> list[str]:
         if items[0]:
             text.append(_marked(items[0][0].upper() + items[0][1:]))
         points = [item.split(": ", 1) for item in items[1:]]
-        text.append("\n".join(f"- **{what}**: {_marked(_arrow(rest))}" for what, rest in points))
+        text.append("\n".join(f"- **{what}**: {_marked(_typeset(rest))}" for what, rest in points))
     return [part for part in text if part]
 
 
-def _arrow(text: str) -> str:
-    return text.replace(" -> ", " → ")
+def _typeset(text: str) -> str:
+    return text.replace(" -> ", " → ").replace("+-", "±")
 
 
 def _marked(text: str) -> str:

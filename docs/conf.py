@@ -32,6 +32,7 @@ html_css_files = ["site.css"]
 html_extra_path = ["_generated/extra"]  # the drawing page, by _build_draw.py
 html_copy_source = False
 html_show_sourcelink = False
+pygments_dark_style = "github-dark"  # furo's own underlines modules, as if they were links
 _light = {
     "drawing-fill": "#dbe7f3",
     "drawing-shade": "#b9cfe6",
