@@ -20,6 +20,7 @@ QUESTIONS = {
     "growth": ("Growth of time and memory", "python benchmarks/growth.py"),
     "import_time": ("Importing", "python benchmarks/import_time.py"),
     "image_folder": ("Folders of pictures", "python benchmarks/image_folder.py FOLDER"),
+    "alexnet": ("AlexNet beside torchvision's", "python benchmarks/alexnet.py"),
 }
 ABOUT = ("command", "date", "unit", "machine", "versions")
 MIDDLES = ("median", "mean")
