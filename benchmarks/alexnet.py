@@ -3,7 +3,8 @@
     python benchmarks/alexnet.py [--rounds 7] [--out FILE]
 
 Steps at batch 32 on 224, SGD with momentum, the same random pictures: both nets under one plain
-loop, then both under `fit`, in turn, every other round in the opposite order. Each clocks a few steps after one unmeasured.
+loop, then both under `fit`, in turn, every other round in the opposite order. Each clocks a few
+steps after one unmeasured.
 """
 
 import argparse
