@@ -25,6 +25,7 @@ QUESTIONS = {
     ),
     "import_time": ("Importing", "python benchmarks/import_time.py"),
     "image_folder": ("Folders of pictures", "python benchmarks/image_folder.py FOLDER"),
+    "alexnet": ("AlexNet beside torchvision's", "python benchmarks/alexnet.py"),
 }
 # what the parts of a question are called, and what they measure
 PARTS = {

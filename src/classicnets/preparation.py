@@ -307,7 +307,7 @@ def _resample(images: Tensor, weights: Tensor) -> Tensor:
 @contextmanager
 def _opened(path: "str | os.PathLike[str]") -> "Iterator[Image.Image]":
     """A picture's file, its header read and found sound; whatever then fails names the file."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     path = os.fspath(path)
     try:
@@ -319,8 +319,10 @@ def _opened(path: "str | os.PathLike[str]") -> "Iterator[Image.Image]":
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # of a damaged file Pillow raises whatever its parser ran into
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "what it holds is of another kind" if unknown else error
         raise DataError(
-            f"{path} cannot be read as a picture ({error}); give a whole file of one of the "
+            f"{path} cannot be read as a picture ({reason}); give a whole file of one of the "
             f"formats {', '.join(_FORMATS)}"
         ) from error
 

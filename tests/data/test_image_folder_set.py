@@ -232,7 +232,9 @@ def test_without_augmentation_training_pictures_are_the_middle(folder):
 def test_a_bad_file_is_named_before_training(folder, num_workers):
     (folder / "bees" / "bee.3.png").write_bytes(b"<html>not found</html>")
     (folder / "ants" / "ant.3.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"ant\.3\.png cannot be read .*; so have 1 more files"):
+    with pytest.raises(
+        DataError, match=r"ant\.3\.png cannot be read .*; of the others 1 cannot be used either"
+    ):
         image_folder(folder, **{**SMALL, "num_workers": num_workers})
 
 

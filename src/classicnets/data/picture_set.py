@@ -217,7 +217,7 @@ def _refuse(bad: Sequence[DataError], files: PictureFiles, options: PictureOptio
             "skipped: give a larger part, or leave them out by doctor"
         )
     if bad and options.on_bad == "error":
-        more = f"; so have {len(bad) - 1} more files" if len(bad) > 1 else ""
+        more = f"; of the others {len(bad) - 1} cannot be used either" if len(bad) > 1 else ""
         raise DataError(
             f"{bad[0]}{more}. doctor({str(files.root)!r}) finds all such files, on_bad='skip' "
             "leaves them out"

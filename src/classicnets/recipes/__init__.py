@@ -52,7 +52,10 @@ def find_recipe(net: str, data: str | None = None, name: str = "quick") -> Recip
     shape = "x".join(map(str, model_class(net).input_shape))  # type: ignore[attr-defined]
     known = sorted({recipe.data for recipe in _RECIPES})
     if data is not None and data not in known:
-        raise ConfigError(f"data is {data!r}; the data sets with recipes are {', '.join(known)}")
+        raise ConfigError(
+            f"data is {data!r}, which is no folder; the data sets with recipes are "
+            f"{', '.join(known)}"
+        )
     if name == "quick":
         raise ConfigError(
             f"net is {net!r}, which takes pictures of {shape}: there is no quick recipe for it on "
