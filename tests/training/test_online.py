@@ -6,8 +6,10 @@ from torch import nn
 
 from classicnets import LeNet1989, data, fit
 from classicnets.errors import ConfigError, DivergedError
+from classicnets.training.fit import _check_online, _check_optimizer
 from classicnets.training.levenberg_marquardt import DiagonalLM
 from classicnets.training.losses import squared_error
+from classicnets.training.ranks import Ranks
 
 SETTINGS = {"optimizer": "diagonal_lm", "loss": "squared_error", "online": True, "progress": False}
 
@@ -92,6 +94,17 @@ def test_another_device_is_refused():
         ConfigError, match="device is 'meta'.*online=True trains on 'cpu' in 1 process"
     ):
         train(new_net(), device="meta")
+
+
+def test_several_processes_are_refused():
+    ranks = Ranks()
+    ranks.alone, ranks.world_size = False, 2
+    with pytest.raises(ConfigError, match="processes: 2; online=True trains on 'cpu' in 1 process"):
+        _check_online(torch.device("cpu"), ranks)
+    with pytest.raises(
+        ConfigError, match="processes: 2; DiagonalLM estimates .*leave out torchrun"
+    ):
+        _check_optimizer(DiagonalLM(new_net().parameters()), ranks)
 
 
 def test_a_net_that_it_cannot_walk_through_is_named():

@@ -28,13 +28,14 @@ from .events import Callback
 from .history import History
 from .interruption import Interruption
 from .layout import fastest_layout
+from .levenberg_marquardt import DiagonalLM
 from .loop import Loop
 from .losses import Loss, resolve_loss
 from .memory import freed_memory_kept
 from .optimizers import OptimizerChoice, build_optimizer, settings_of
 from .progress import Progress
 from .random_state import random_state_kept
-from .ranks import find_ranks, on_every_rank
+from .ranks import Ranks, find_ranks, on_every_rank
 from .resume import refuse_used, restore, run_identity, save
 from .schedules import RateCurve, ScheduleChoice, build_schedule
 from .step import Step
@@ -142,16 +143,12 @@ def fit(
     ranks = find_ranks()
     place = ranks.device("cpu" if online and device == "auto" else device)
     if online:
-        if place.type != "cpu" or not ranks.alone:
-            raise ConfigError(
-                f"device is {str(place)!r}, processes: {ranks.world_size}; online=True trains on "
-                "'cpu' in 1 process: leave out device and torchrun"
-            )
-        if precision != "float32" or accumulate > 1 or clip_norm or average or compile:
-            raise ConfigError(
-                "online=True makes an update of each picture's gradients as they are; leave out "
-                "precision, clip_norm, accumulate, average and compile"
-            )
+        _check_online(place, ranks)
+    if online and (precision != "float32" or accumulate > 1 or clip_norm or average or compile):
+        raise ConfigError(
+            "online=True makes an update of each picture's gradients as they are; leave out "
+            "precision, clip_norm, accumulate, average and compile"
+        )
     loss_function = resolve_loss(loss)
     train = Batches(loader, place, dtype_of(model), ranks)
     val = None if val_loader is None else Batches(val_loader, place, dtype_of(model), ranks)
@@ -169,6 +166,7 @@ def fit(
                 f"lr is {lr}, and schedule has a rate for each epoch; leave one of them out"
             )
         chosen = build_optimizer(optimizer, model, lr)
+        _check_optimizer(chosen, ranks)
         updates = None if train.count is None else epochs * math.ceil(train.count / accumulate)
         stepped, by_batch = build_schedule(schedule, chosen, updates)
         identity = run_identity(
@@ -288,6 +286,24 @@ def _check_numbers(
         raise ConfigError(f"seed is {seed!r}; it must be a whole number from 0 to 2**63 - 1")
     if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise ConfigError(f"clip_norm is {clip_norm!r}; it must be a number above 0")
+
+
+def _check_online(place: torch.device, ranks: Ranks) -> None:
+    """Raise unless an update can follow each picture: on the CPU, in one process."""
+    if place.type != "cpu" or not ranks.alone:
+        raise ConfigError(
+            f"device is {str(place)!r}, processes: {ranks.world_size}; online=True trains on "
+            "'cpu' in 1 process: leave out device and torchrun"
+        )
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, ranks: Ranks) -> None:
+    """Raise if each process would come to its own idea of the loss."""
+    if isinstance(optimizer, DiagonalLM) and not ranks.alone:
+        raise ConfigError(
+            f"processes: {ranks.world_size}; DiagonalLM estimates its curvatures from the pictures "
+            "of 1 process: leave out torchrun"
+        )
 
 
 def _is_whole(value: object) -> bool:
