@@ -108,9 +108,7 @@ def test_a_net_for_other_pictures_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_told() -> None:
-    with pytest.raises(
-        ConfigError, match=r"data is 'no/such', which is no folder; the data sets with recipes are"
-    ):
+    with pytest.raises(ConfigError, match=r"data is 'no/such', which is no folder; the data sets"):
         train("lenet5", data="no/such", progress=False)
 
 

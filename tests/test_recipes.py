@@ -175,10 +175,7 @@ def test_the_nets_of_1989_are_trained_by_squared_error_as_their_papers_say() -> 
 
 
 def test_find_recipe_names_the_data_sets_there_are() -> None:
-    with pytest.raises(
-        ConfigError,
-        match="'cifar', which is no folder; the data sets with recipes are cats_vs_dogs, ",
-    ):
+    with pytest.raises(ConfigError, match="'cifar', which is no folder; .* are cats_vs_dogs, "):
         find_recipe("lenet5", "cifar")
 
 

@@ -218,6 +218,17 @@ def test_predict_names_the_file_that_is_no_picture(
     assert "none.png" in capsys.readouterr().err
 
 
+def test_predict_of_a_folder_leaves_out_what_the_doctor_did(
+    digits_run: Run, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(picture, tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("<html>")
+    assert main(["predict", str(digits_run.path), str(tmp_path)]) == 3
+    (tmp_path / "exclude.json").write_text('{"bad.png": "not a picture"}')
+    assert main(["predict", str(digits_run.path), str(tmp_path)]) == 0
+    assert "good.png" in capsys.readouterr().out
+
+
 def test_predict_says_when_a_folder_holds_no_picture(
     digits_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

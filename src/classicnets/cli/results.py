@@ -152,12 +152,16 @@ def _seen(photo: "DigitPhoto") -> dict[str, Any]:
 
 
 def _pictures_at(path: Path) -> list[Path]:
-    """The path itself, or the pictures in the folder that it is and in those below it, by name."""
+    """The path itself, or the pictures in the folder that it is and in those below it, by name.
+
+    Those that the folder's `exclude.json` names are left out, as they are when a net is trained.
+    """
     from ..data.picture_files import ENDINGS, pictures
+    from ..data.picture_set import read_exclusions
 
     if not path.is_dir():
         return [path]
-    found = sorted(pictures(path))
+    found = sorted(set(pictures(path)) - set(read_exclusions(path)))
     if not found:
         raise DataError(f"{str(path)!r} holds no picture ({', '.join(ENDINGS)}); give another")
     return [path / name for name in found]

@@ -1,10 +1,10 @@
 """The training of today: `modern` for the most that a net can reach, `fast` for 99 % soon."""
 
 from .quick import NETS
-from .recipe import Recipe
+from .recipe import Expected, Recipe
 
 
-def _row(net: str, epochs: int, lr: float) -> Recipe:
+def _row(net: str, epochs: int, lr: float, expected: Expected | None = None) -> Recipe:
     preparation, loss = NETS[net]
     return Recipe(
         net=net,
@@ -22,6 +22,7 @@ def _row(net: str, epochs: int, lr: float) -> Recipe:
         label_smoothing=0.05 if loss == "cross_entropy" else 0.0,
         average=0.999,
         threads=1,
+        expected=expected,
     )
 
 
