@@ -560,11 +560,12 @@ def test_an_infinite_buffer_does_not_keep_a_net_from_training():
     assert len(quiet(model, batches(16, 16), epochs=1).epochs) == 1
 
 
-def test_an_optimizer_used_again_begins_at_its_own_rate():
+@pytest.mark.parametrize("schedule", ["onecycle", [0.3, 0.2]])
+def test_an_optimizer_used_again_begins_at_its_own_rate(schedule):
     model = small_net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(2):
-        quiet(model, batches(64, 16), optimizer=optimizer, schedule="onecycle", epochs=2)
+        quiet(model, batches(64, 16), optimizer=optimizer, schedule=schedule, epochs=2)
         assert optimizer.param_groups[0]["lr"] == 0.1
 
 

@@ -37,7 +37,7 @@ from .progress import Progress
 from .random_state import random_state_kept
 from .ranks import Ranks, find_ranks, on_every_rank
 from .resume import refuse_used, restore, run_identity, save
-from .schedules import RateCurve, ScheduleChoice, build_schedule
+from .schedules import EpochRates, RateCurve, ScheduleChoice, build_schedule
 from .step import Step
 from .tally import Tally
 
@@ -222,7 +222,7 @@ def fit(
             stack.enter_context(random_state_kept(place))
             torch.manual_seed(seed)
         align_random(ranks, place)
-        if isinstance(stepped, RateCurve):
+        if isinstance(stepped, RateCurve | EpochRates):
             stack.callback(stepped.restore)
         loop = Loop(
             inner,

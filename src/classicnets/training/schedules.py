@@ -89,15 +89,12 @@ class RateCurve:
     def restore(self) -> None:
         """Put the rates back to the curve's height of 1, so that a later run begins there."""
         for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
-            group["lr"] = peak
+            _set_rate(group, peak)
 
     def _set_rates(self) -> None:
         factor = self._curve(min(1.0, self._steps_done / self._total_steps))
         for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(peak * factor)
-            else:
-                group["lr"] = peak * factor
+            _set_rate(group, peak * factor)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the steps done and the rates at the curve's height of 1."""
@@ -124,6 +121,7 @@ class EpochRates:
                 f"schedule is {list(rates)}; give the learning rate of each epoch, all above 0"
             )
         self._optimizer = optimizer
+        self._own_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._rates = list(rates)
         self._epochs_done = 0
         self._set_rates()
@@ -134,12 +132,13 @@ class EpochRates:
         self._set_rates()
 
     def _set_rates(self) -> None:
-        rate = self._rates[min(self._epochs_done, len(self._rates) - 1)]
         for group in self._optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+            _set_rate(group, self._rates[min(self._epochs_done, len(self._rates) - 1)])
+
+    def restore(self) -> None:
+        """Put back the rates that the optimizer came with."""
+        for group, rate in zip(self._optimizer.param_groups, self._own_rates, strict=True):
+            _set_rate(group, rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epochs done."""
@@ -149,6 +148,14 @@ class EpochRates:
         """Go on from a saved state."""
         self._epochs_done = state_dict["epochs_done"]
         self._set_rates()
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set the rate of a group where the optimizer, and a captured step, will look for it."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def build_schedule(
