@@ -10,8 +10,6 @@ steps after one unmeasured.
 import argparse
 import json
 import os
-import platform
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from typing import Any
 
 import torch
 import torchvision
+from result_files import made_on
 from torch import nn
 from torch.nn import functional as F
 
@@ -52,12 +51,6 @@ def fitted(net: Callable[[], nn.Module], batches: list[Any]) -> float:
             net(), batches[1:], epochs=2, optimizer="sgd", lr=0.001, device="cpu", progress=False
         )
     return history.epochs[-1].images_per_second
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def main() -> None:
@@ -100,17 +93,7 @@ def main() -> None:
         "unit": "images a second at batch 32 on 224, SGD with momentum, float32",
         "images per second": {name: vars(spread(values)) for name, values in found.items()},
         "times torchvision's": ratios,
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "load before": round(load_before, 2),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-        },
+        **made_on(**{"load before": round(load_before, 2)}),
     }
     text = json.dumps(result, indent=2)
     if given.out:

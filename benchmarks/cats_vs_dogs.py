@@ -15,18 +15,16 @@ default all of them. `table` writes docs/cats_and_dogs.md.
 
 import argparse
 import dataclasses
-import json
-import platform
 import shutil
 import statistics
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from result_files import read_results, write_result
 from torch import nn
 
 from classicnets import History, create_model, data, evaluate, fit, plots
@@ -191,7 +189,7 @@ def run(name: str, seed: int, root: Path) -> None:
     found = {part: evaluate(model, loader, loss=loss) for part, loader in parts.items()}
     result = {
         "command": f"python benchmarks/cats_vs_dogs.py run {name} --seed {seed}",
-        "experiment": name,
+        "name": name,
         "seed": seed,
         "pictures": experiment.pictures,
         "net": {"name": recipe.net, "options": getattr(model, "options", {})},
@@ -200,32 +198,11 @@ def run(name: str, seed: int, root: Path) -> None:
         **{part: evaluation.to_dict() for part, evaluation in found.items()},
         "seconds": round(sum(record.seconds for record in history.epochs), 1),
         "processor seconds": round(work, 1),
-        "machine": {"processor": processor(), "threads": torch.get_num_threads()},
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("torch", "torchvision", "pillow")},
-        },
         "history": {**history.to_dict(), "step_losses": []},
     }
-    text = json.dumps(result, indent=1) + "\n"
-    path = RESULTS / f"{name}-{seed}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_result(RESULTS / f"{name}-{seed}.json", result)
     shutil.rmtree(checkpoints, ignore_errors=True)
     print(name, seed, "validation", found["validation"], "test", found["test"], flush=True)
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def results_of(name: str) -> list[dict[str, Any]]:
-    paths = sorted(RESULTS.glob(f"{name}-[0-9]*.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def rates(results: list[dict[str, Any]], part: str) -> str:
@@ -241,14 +218,15 @@ def rates(results: list[dict[str, Any]], part: str) -> str:
 
 
 def line_of(name: str) -> str:
-    results = results_of(name)
+    results = read_results(RESULTS, name)
     title = EXPERIMENTS[name].title
-    minutes = statistics.mean(result["seconds"] for result in results) / 60 if results else 0.0
+    seconds = [result["seconds"] for result in results]
+    minutes = f"{statistics.mean(seconds) / 60:.0f} min" if results else ""
     losses = [result["validation"]["loss"] for result in results]
     loss = f"{statistics.mean(losses):.3f}" if losses else ""
     return (
         f"| {title} | {loss} | {rates(results, 'validation')} | {rates(results, 'test')} "
-        f"| {minutes:.0f} min |"
+        f"| {minutes} |"
     )
 
 
@@ -351,7 +329,7 @@ def draw(names: list[str], file: str) -> str:
             History.from_dict(result["history"]) for result in results
         ]
         for name in names
-        if (results := results_of(name))
+        if (results := read_results(RESULTS, name))
     }
     if not histories:
         return ""

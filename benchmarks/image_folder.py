@@ -12,7 +12,6 @@ import argparse
 import gc
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -24,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
 import torch
 import torchvision
+from result_files import made_on
 from torchvision import transforms
 
 from classicnets.data import image_folder
@@ -164,12 +163,6 @@ def memory(root: Path) -> dict[str, Any]:
     }
 
 
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -188,18 +181,7 @@ def main() -> None:
         "pictures": len(list_folders(given.folder)),
         "speeds": speeds(given.folder, given.rounds),
         "listing": listing(100_000, given.rounds),
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "load before": round(load_before, 2),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "pillow": PIL.__version__,
-        },
+        **made_on(**{"load before": round(load_before, 2)}),
     }
     if given.large:
         done = subprocess.run(

@@ -1,6 +1,7 @@
 """What the files of results have in common: who made them, on what, and that each is whole."""
 
 import json
+import os
 import platform
 import sys
 from importlib.metadata import version
@@ -9,18 +10,30 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "torchvision", "numpy")
+PACKAGES = ("torch", "torchvision", "numpy", "pillow")
+
+
+def made_on(**more: Any) -> dict[str, Any]:
+    """The machine and the versions, as every result file has them."""
+    return {
+        "machine": {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            **more,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in PACKAGES},
+        },
+    }
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write a result file, with machine and versions, that is whole or not there."""
-    machine = {"processor": processor(), "threads": torch.get_num_threads()}
-    versions = {package: version(package) for package in PACKAGES}
-    versions["python"] = platform.python_version()
-    result = {**result, "machine": machine, "versions": versions}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps({**result, **made_on()}, indent=1) + "\n", encoding="utf-8")
     partial.replace(path)
 
 

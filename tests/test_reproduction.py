@@ -58,7 +58,7 @@ def test_a_run_writes_its_result_and_a_second_gives_the_same(reproduction, mnist
         path.unlink()
         texts.append({name: result[name] for name in ("test", "validation", "recipe")})
         assert result["command"] == "python benchmarks/reproduction.py run linear --seed 3"
-        assert set(result["machine"]) == {"processor", "threads"}
+        assert set(result["machine"]) == {"processor", "cores", "threads"}
         assert str(ROOT) not in json.dumps(result)
         assert [record["lr"] for record in result["history"]["epochs"]] == [1e-3, 1e-4]
     assert texts[0] == texts[1]
