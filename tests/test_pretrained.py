@@ -20,7 +20,7 @@ def test_create_model_refuses_an_unknown_name():
 def test_create_model_refuses_an_unknown_option_and_lists_the_known():
     with pytest.raises(ConfigError, match=r"depth is no option of lecture_cnn, which takes num_cl"):
         create_model("lecture_cnn", depth=3)
-    with pytest.raises(ConfigError, match=r"depth is no option of lenet1, which has no options"):
+    with pytest.raises(ConfigError, match=r"depth is no option of lenet1, which takes init"):
         create_model("lenet1", depth=3)
 
 

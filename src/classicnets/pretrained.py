@@ -71,8 +71,7 @@ def create_model(
     known = list(signature(net).parameters)
     for option in options:
         if option not in known:
-            takes = f"takes {', '.join(known)}" if known else "has no options"
-            raise ConfigError(f"{option} is no option of {name}, which {takes}")
+            raise ConfigError(f"{option} is no option of {name}, which takes {', '.join(known)}")
     if freeze_features and not pretrained:
         raise ConfigError("freeze_features is True, but pretrained is not; new features must learn")
     if not pretrained:
