@@ -3,6 +3,7 @@ import torch
 
 from classicnets import LeNet5, LeNet5Paper, create_model, fit, load
 from classicnets.errors import CheckpointMismatchError, ConfigError, DataError
+from classicnets.pretrained import read_metrics
 
 
 def test_create_model_builds_the_net_of_that_name_with_its_options():
@@ -22,6 +23,17 @@ def test_create_model_refuses_an_unknown_option_and_lists_the_known():
         create_model("lecture_cnn", depth=3)
     with pytest.raises(ConfigError, match=r"depth is no option of lenet1, which takes init"):
         create_model("lenet1", depth=3)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"), [(True, "has no metrics.json, so it is no run"), (False, "is no folder")]
+)
+def test_what_is_no_run_is_told_apart_from_what_is_not_there(tmp_path, made, message):
+    folder = tmp_path / "run"
+    if made:
+        folder.mkdir()
+    with pytest.raises(DataError, match=f"{message}; give a folder that .* or a net whose weights"):
+        read_metrics(folder)
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,9 @@ def test_the_table_gives_mean_spread_and_every_seed(reproduction, monkeypatch):
     lines = reproduction.table().splitlines()
     (line,) = [line for line in lines if line.startswith("| LeNet-5 |")]
     assert "| 1.00 ± 0.10 (0.90, 1.00, 1.10) | 20 | 4.8 min |" in line
-    assert sum("not yet run" in line for line in lines) == len(reproduction.ROWS) - 1
+    missing = [line for line in lines if line.startswith("Not yet run: ")]
+    assert "LeNet-5, distortions; LeNet-1; " in missing[0]
+    assert sum(line.count(";") + 1 for line in missing) == len(reproduction.ROWS) - 1
 
 
 def test_an_experiment_finds_its_own_results_and_no_others(reproduction):

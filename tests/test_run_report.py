@@ -71,6 +71,15 @@ def test_a_report_of_several_runs_compares_their_intervals(digits_run: Run, tmp_
     assert "Runs whose intervals overlap widely have not been told apart." in Reading(page).text
 
 
+def test_a_loss_is_named_where_not_all_are_of_one(digits_run: Run, tmp_path: Path) -> None:
+    metrics = {**digits_run.metrics, "fit": {**digits_run.metrics["fit"], "loss": "mse"}}
+    other = dataclasses.replace(digits_run, path=tmp_path / "other", metrics=metrics)
+    write_report([digits_run, other], tmp_path / "report.html")
+    text = Reading((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert re.search(r"0\.\d{4} \(cross_entropy\)", text)
+    assert re.search(r"\d\.\d{4} \(mse\)", text)
+
+
 def test_names_are_text_and_never_markup(digits_run: Run, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>"
     command = ["classicnets", "train", "lenet5", "--out", hostile]
@@ -100,6 +109,8 @@ def test_a_report_is_refused_where_it_cannot_be(digits_run: Run, tmp_path: Path)
         write_report([digits_run], tmp_path / "report.pdf")
     with pytest.raises(ConfigError, match="runs is empty; give at least one run"):
         write_report([], tmp_path / "report.html")
+    with pytest.raises(ConfigError, match=r"runs has '.*' twice; give each run once"):
+        write_report([digits_run, digits_run], tmp_path / "report.html")
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="choose a folder that takes files"):
         write_report([digits_run], tmp_path / "file" / "report.html")

@@ -179,9 +179,10 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        lacks = "has no metrics.json, so it is no run" if folder.is_dir() else "is no folder"
         raise DataError(
-            f"{str(folder)!r} has no metrics.json, so it is no run; "
-            "give a folder that `classicnets train` wrote"
+            f"{str(folder)!r} {lacks}; give a folder that `classicnets train` wrote, or a net "
+            "whose weights come with the library"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{str(path)!r} cannot be read: {error!r:.200}; train again") from error

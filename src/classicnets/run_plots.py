@@ -72,6 +72,11 @@ def draw(
     """
     _check(kind, run.model, image)
     if kind == "curves":
+        if not run.history.epochs and not run.history.step_losses:
+            raise ConfigError(
+                "the run has no history, as no weights have that come with the library; give the "
+                "folder of a run"
+            )
         return plots.curves(run.history)
     if kind in _OF_WEIGHTS:
         figure: Figure = getattr(plots, kind)(run.model)

@@ -44,7 +44,7 @@ def write_report(
         download: whether to fetch data that are not there.
 
     Raises:
-        ConfigError: there is no run, or `path` ends otherwise.
+        ConfigError: there is no run, or one of them twice, or `path` ends otherwise.
         DataError, DownloadError: the data are damaged or not to be had.
         StorageError: the file cannot be written.
     """
@@ -53,6 +53,10 @@ def write_report(
         raise ConfigError(f"path is {str(path)!r}, and must end in .html; rename it")
     if not runs:
         raise ConfigError("runs is empty; give at least one run")
+    places = [(run.path.resolve(), run.metrics["net"]["name"]) for run in runs]
+    for place in places:
+        if places.count(place) > 1:
+            raise ConfigError(f"runs has {str(place[0])!r} twice; give each run once")
     title = " and ".join(map(_name, runs)) if len(runs) < 3 else f"{len(runs)} runs"
     parts = [_of_run(run, root=root, download=download) for run in runs]
     if len(runs) > 1:
@@ -110,10 +114,11 @@ the net has on all pictures of this kind.</p>
 def _comparison(runs: Sequence[Run]) -> str:
     low = min(_test(run)["interval"][0] for run in runs)
     high = max(_test(run)["interval"][1] for run in runs)
+    losses = {run.metrics["fit"]["loss"] for run in runs}
     rows = "\n".join(
         f'<tr><td>{escape(_name(run))}</td><td class="number">{_percent(_test(run)["accuracy"])}'
         f'</td><td class="number">{" to ".join(map(_percent, _test(run)["interval"]))}</td>'
-        f'<td class="number">{_test(run)["loss"]:.4f}</td>'
+        f'<td class="number">{_test(run)["loss"]:.4f}{_of(run, losses)}</td>'
         f'<td class="number">{_test(run)["count"]:,}</td>'
         f'<td class="bars">{_bar(_test(run), low, high)}</td></tr>'
         for run in runs
@@ -137,6 +142,11 @@ def _comparison(runs: Sequence[Run]) -> str:
 <p class="soft">Runs whose intervals overlap widely have not been told apart.{escape(apart)}</p>
 {picture}
 </section>"""
+
+
+def _of(run: Run, losses: set[str]) -> str:
+    """Which loss a figure is of, where not all are of one."""
+    return f" ({escape(run.metrics['fit']['loss'])})" if len(losses) > 1 else ""
 
 
 def _bar(test: Mapping[str, Any], low: float, high: float) -> str:

@@ -134,4 +134,6 @@ def test_plot_of_a_net_with_shipped_weights_is_put_here(
     monkeypatch.chdir(tmp_path)
     assert call(capsys, "plot", "lenet5", "filters") == "lenet5-filters.png\n"
     assert (tmp_path / "lenet5-filters.png").is_file()
-    assert "history holds no epoch and no step" in refusal(capsys, 3, "plot", "lenet5", "curves")
+    assert "the run has no history, as no weights have" in refusal(
+        capsys, 3, "plot", "lenet5", "curves"
+    )

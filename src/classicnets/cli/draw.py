@@ -16,7 +16,8 @@ def draw(
         ),
     ] = Path("lenet5"),
     port: Annotated[
-        int, typer.Option(metavar="N", help="The page's port; 0 for any that is free.")
+        int,
+        typer.Option(metavar="N", min=0, max=65535, help="The page's port; 0 for any free one."),
     ] = 0,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Only say where the page is.")

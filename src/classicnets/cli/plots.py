@@ -33,7 +33,10 @@ def plot(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="A .png, .pdf or .svg; else RUN/KIND.png."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="A .png, .pdf, .svg, .jpg or the like; else RUN/KIND.png.",
         ),
     ] = None,
     others: Annotated[
