@@ -73,7 +73,13 @@ def look(run: Run, picture: Image.Image) -> dict[str, Any]:
     """
     preparation: Any = run.model.preparation
     steps, notes = [], ["taken whole, for the net was not trained on MNIST"]
-    if _is_searched(run):
+    if run.metrics["data"]["name"] == "digits":
+        picture, notes = (
+            _filled(picture),
+            ["cropped, for the digits of its data fill their pictures"],
+        )
+        steps.append(("cropped", picture))
+    elif _is_searched(run):
         photo = digit_photo(picture)
         picture, notes = photo.picture, [*photo.notes, *photo.warnings]
         steps.append(("found, scaled, centred", picture))
@@ -92,6 +98,18 @@ def look(run: Run, picture: Image.Image) -> dict[str, Any]:
         "layers": [_layer(stage.name, stage.output[0]) for stage in stages],
         "outputs": output.output[0].tolist(),
     }
+
+
+def _filled(picture: Image.Image) -> Image.Image:
+    """The drawing alone, in the middle of the smallest square that holds it."""
+    box = picture.getbbox()
+    if box is None:
+        return picture
+    drawing = picture.crop(box)
+    side = max(drawing.size)
+    square = Image.new("L", (side, side))
+    square.paste(drawing, ((side - drawing.width) // 2, (side - drawing.height) // 2))
+    return square
 
 
 def _is_searched(run: Run) -> bool:

@@ -135,10 +135,24 @@ def test_a_drawing_is_prepared_as_predict_prepares_it_and_each_layer_is_shown() 
         assert (levels.min(), levels.max()) == (0, 255)
 
 
-def test_a_run_of_other_pictures_gets_the_drawing_whole(digits_run: Run) -> None:
+def test_a_run_of_digits_that_fill_their_pictures_gets_the_drawing_cropped(
+    digits_run: Run,
+) -> None:
     assert not describe(digits_run)["searched"]
-    picture = Image.new("L", (140, 140))
-    assert [step["side"] for step in look(digits_run, picture)["steps"]] == [32]
+    pictures = [Image.new("L", (84, 84)) for _ in range(2)]
+    for picture, corner in zip(pictures, ((10, 4), (40, 50)), strict=True):
+        picture.paste(255, (*corner, corner[0] + 6, corner[1] + 24))
+    seen = [look(digits_run, picture) for picture in pictures]
+    assert [step["side"] for step in seen[0]["steps"]] == [24, 32]
+    assert seen[0]["outputs"] == seen[1]["outputs"]  # wherever it is drawn
+    assert len(look(digits_run, Image.new("L", (84, 84)))["outputs"]) == 10
+
+
+def test_a_run_of_other_pictures_gets_the_drawing_whole(digits_run: Run) -> None:
+    metrics = {**digits_run.metrics, "data": {**digits_run.metrics["data"], "name": "other"}}
+    run = Run(digits_run.path, digits_run.model, digits_run.history, metrics)
+    picture = Image.fromarray(np.full((84, 84), 255, np.uint8))
+    assert [step["side"] for step in look(run, picture)["steps"]] == [32]
 
 
 def test_of_the_paper_s_net_the_page_gets_the_codes_and_the_distances(digits_run: Run) -> None:
