@@ -154,6 +154,8 @@ def test_wrong_arguments_leave_no_folder(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="'cifar', which is no folder; the data sets"):
         train("lenet5", data="cifar")
+    with pytest.raises(ConfigError, match="name of augment is 'bend'; the names are affine, dist"):
+        train("lenet5", data_options={"augment": {"name": "bend"}})
     with pytest.raises(ConfigError, match="activation"):
         train("lenet5", net_options={"activation": "swish"})
     with pytest.raises(ConfigError, match="batch_size"):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["DATA_SETS", "file_digests", "load_again", "load_data", "place_of"]
 
 DATA_SETS = ("cats_vs_dogs", "digits", "fashion_mnist", "image_folder", "mnist", "usps")
+_AUGMENTATIONS = {"affine": "Affine", "distortions": "Distortions"}  # classes of `data`
 _OURS = ("root", "device", "download", "progress")  # arguments that are no option of a run
 
 
@@ -53,8 +54,12 @@ def load_data(
     arguments = dict(options)
     if isinstance(arguments.get("augment"), Mapping):
         ranges = dict(arguments["augment"])
-        kind = data.Distortions if ranges.pop("name", "affine") == "distortions" else data.Affine
-        arguments["augment"] = kind(**ranges)
+        kind = ranges.pop("name", "affine")
+        if kind not in _AUGMENTATIONS:
+            raise ConfigError(
+                f"the name of augment is {kind!r}; the names are {', '.join(_AUGMENTATIONS)}"
+            )
+        arguments["augment"] = getattr(data, _AUGMENTATIONS[kind])(**ranges)
     if "download" in parameters:
         arguments["download"] = download
     elif root is None:

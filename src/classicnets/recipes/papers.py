@@ -1,10 +1,10 @@
 """The training that the papers print, as far as they print it.
 
 The nets of 1989 and 1998 learn picture by picture, by stochastic diagonal Levenberg-Marquardt; 500
-pictures, the first batch, give the curvatures before each pass. Their own data are not to be had,
-so the nets of 1989 train on MNIST, reduced as LeCun et al. 1998 reduced it for LeNet-1. The rates
-of LeNet-5 serve all of them: the older papers print none. The last weights are the result, as
-there; nothing is validated.
+pictures, the first batch, give the curvatures before each pass. The nets of 1989 train on MNIST,
+reduced as LeCun et al. 1998 reduced it for LeNet-1, for few have their own data (`data.usps`). The
+rates of LeNet-5 serve all of them: the older papers print none. The last weights are the result,
+as there; nothing is validated.
 """
 
 from collections.abc import Mapping, Sequence
