@@ -32,6 +32,7 @@ weights: ## train the weights that come with the library, and write their cards
 bench: ## measure everything but folders of pictures; DATA is a folder that has MNIST/raw; hours
 	python benchmarks/peers.py --root $(DATA)
 	python benchmarks/throughput.py
+	python benchmarks/fast.py --data $(DATA)
 	python benchmarks/growth.py
 	python benchmarks/import_time.py
 	if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import classicnets
-from classicnets.data import image_folder
+from classicnets.data import doctor, image_folder
 from classicnets.errors import ConfigError, DataError, DeviceError
 from classicnets.training.events import each_step
 
@@ -264,23 +264,33 @@ def test_of_many_bad_files_no_more_are_skipped_than_allowed(folder, cache):
         image_folder(folder, cache=cache, on_bad="skip", **SMALL)
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def written(call, monkeypatch):
+    """What a call writes to a terminal."""
+    stream = Terminal()
+    with monkeypatch.context() as patch:
+        patch.setenv("TERM", "xterm")
+        patch.setattr(sys, "stderr", stream)
+        call()
+    return stream.getvalue()
+
+
+def test_a_terminal_shows_a_bar_while_the_doctor_looks(folder, monkeypatch):
+    assert written(lambda: doctor(folder), monkeypatch) == ""
+    assert "examining pictures" in written(lambda: doctor(folder, progress=True), monkeypatch)
+
+
 @pytest.mark.parametrize("cache", ["memory", "disk", "none"])
 def test_a_terminal_shows_a_bar_while_pictures_are_read(folder, cache, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+    def load(**progress):
+        image_folder(folder, **SMALL, cache=cache, on_bad="skip", **progress)
 
-    def shown(progress):
-        stream = Terminal()
-        with monkeypatch.context() as patch:
-            patch.setenv("TERM", "xterm")
-            patch.setattr(sys, "stderr", stream)
-            options = {**SMALL, "cache": cache, "on_bad": "skip", "progress": progress}
-            image_folder(folder, **options)
-        return stream.getvalue()
-
-    assert shown(progress=False) == ""
-    text = shown(progress=True)
+    assert written(load, monkeypatch) == ""
+    text = written(lambda: load(progress=True), monkeypatch)
     assert ("reading pictures" in text) == (cache != "memory")  # which reads and decodes at once
     assert "decoding pictures" in text or cache == "disk"  # decoded by the call before
 

@@ -30,7 +30,7 @@ def doctor(
     """
     from ..data import doctor as examine
 
-    report = examine(folder)
+    report = examine(folder, progress=True)
     excluded = report.exclusions
     written = report.write_exclusions() if fix and excluded else None
     if as_json:

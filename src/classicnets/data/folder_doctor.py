@@ -35,6 +35,7 @@ from .picture_files import (
 )
 from .picture_set import EXCLUSIONS, read_exclusions
 from .picture_splits import FRACTIONS, Split, split_rows
+from .reading_bar import reading_bar
 
 _SMALL_SIDE = 32  # pixels
 _SMALL_FILE = 200  # bytes
@@ -131,7 +132,12 @@ class _Examined:
 
 
 def doctor(
-    root: str | os.PathLike[str], *, split: Split = FRACTIONS, seed: int = 0, num_workers: int = 2
+    root: str | os.PathLike[str],
+    *,
+    split: Split = FRACTIONS,
+    seed: int = 0,
+    num_workers: int = 2,
+    progress: bool = False,
 ) -> Report:
     """Look at each file below a folder of pictures for what breaks training or poisons it.
 
@@ -144,6 +150,7 @@ def doctor(
         split: as you give it there, to tell which duplicates lie in different parts.
         seed: likewise.
         num_workers: threads that decode.
+        progress: whether to show a bar in a terminal meanwhile.
 
     Raises:
         DataError: the folder has no such form.
@@ -161,9 +168,9 @@ def doctor(
     excluded = read_exclusions(root)
     files = _listing(root)
     files = files.choose([row for row, name in enumerate(files.names) if name not in excluded])
-    examined = list(
-        in_threads(_examine, zip(files.names, files.paths, strict=True), num_workers, AT_ONCE)
-    )
+    pairs = list(zip(files.names, files.paths, strict=True))
+    shown = reading_bar(pairs, "examining") if progress else pairs
+    examined = list(in_threads(_examine, shown, num_workers, AT_ONCE))
     faults = [fault for one in examined for fault in one.faults]
     faults.extend(_duplicates(files, examined, split, seed))
     counts = Counter(files.labels)
