@@ -134,7 +134,7 @@ def test_the_net_of_every_recipe_can_be_built() -> None:
 
 
 def test_the_ranges_of_every_recipe_make_an_augmentation() -> None:
-    for recipe in list_recipes(name="modern"):
+    for recipe in (*list_recipes(name="modern"), *list_recipes(name="fast")):
         assert classicnets.data.Affine(**recipe.augment).draws == 5
 
 
