@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="JSON values")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="float32", help="of `fit`; a choice may be made faster")
     parser.add_argument("--data", type=Path, help="the folder of MNIST")
     given = parser.parse_args()
     changes = {
@@ -48,6 +49,7 @@ def main() -> None:
         seed=given.seed,
         device="cpu",
         progress=False,
+        precision=given.precision,
         **settings,
     )
     last = history.epochs[-1]
@@ -57,6 +59,7 @@ def main() -> None:
         "changes": changes,
         "epochs": recipe.epochs,
         "seed": given.seed,
+        "precision": given.precision,
         "validation accuracy": last.val_accuracy,
         "validation loss": round(last.val_loss, 5),
         "training accuracy": round(last.train_accuracy, 5),

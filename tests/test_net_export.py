@@ -110,6 +110,9 @@ def test_export_refuses_what_it_cannot_write(
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="choose a folder that takes files"):
         export(LeNet1(), tmp_path / "file" / "net.pt2")
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(StorageError, match=r"folder.safetensors': it is a folder; give the name"):
+        export(LeNet1(), tmp_path / "folder.safetensors")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs onnx and onnxscript; pip install .*\[export\]"):
         export(LeNet5Paper(), tmp_path / "net.onnx")

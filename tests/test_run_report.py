@@ -114,6 +114,9 @@ def test_a_report_is_refused_where_it_cannot_be(digits_run: Run, tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="choose a folder that takes files"):
         write_report([digits_run], tmp_path / "file" / "report.html")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(StorageError, match=r"folder.html': it is a folder; give the name of a fil"):
+        write_report([digits_run], tmp_path / "folder.html")
 
 
 def test_the_command_writes_the_report(

@@ -99,11 +99,15 @@ def storage_error(path: Path, num_bytes: int, cause: OSError | ValueError) -> St
     """Return what to raise when `path` could not take `num_bytes`, with the room it needs."""
     number = getattr(cause, "errno", None)
     reason = getattr(cause, "strerror", None) or str(cause)
-    free = free_bytes(path)
-    room = f"it needs {num_bytes / 1e6:.1f} MB, {free / 1e6:.1f} MB are free; " if num_bytes else ""
-    remedy = "make room, or " if number in _NO_ROOM else ""
-    error = StorageError(
-        f"cannot write {str(path)!r}: {reason}; {room}{remedy}choose a folder that takes files"
-    )
+    if isinstance(cause, IsADirectoryError):
+        error = StorageError(f"cannot write {str(path)!r}: it is a folder; give the name of a file")
+    else:
+        free = free_bytes(path)
+        needed = f"it needs {num_bytes / 1e6:.1f} MB, {free / 1e6:.1f} MB are free; "
+        remedy = "make room, or " if number in _NO_ROOM else ""
+        error = StorageError(
+            f"cannot write {str(path)!r}: {reason}; {needed if num_bytes else ''}{remedy}"
+            "choose a folder that takes files"
+        )
     error.errno = number
     return error
