@@ -43,7 +43,7 @@ FAST = (
     Recipe(
         net="lenet5", data="mnist", name="fast", preparation={**NETS["lenet5"][0], "val_size": 0},
         augment={"rotation": 5.0, "scale": 0.05, "shear": 0.05, "shift": 0.04},
-        epochs=4, batch_size=128, optimizer="sgd", lr=0.3, schedule="onecycle",
+        epochs=3, batch_size=128, optimizer="sgd", lr=0.3, schedule="onecycle",
         label_smoothing=0.05,
     ),
 )
