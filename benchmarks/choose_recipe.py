@@ -28,7 +28,9 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="JSON values")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", default="float32", help="of `fit`; a choice may be made faster")
+    parser.add_argument(
+        "--precision", default="float32", help="of `fit`; a choice may be made faster"
+    )
     parser.add_argument("--data", type=Path, help="the folder of MNIST")
     given = parser.parse_args()
     changes = {

@@ -5,7 +5,8 @@
 Both give training batches of 32 at 224 (random resized crop of 0.5 to 1, flip, normalisation) with
 two workers, in turn, on the same pictures, the files in the system's cache. Nothing is done with
 the batches. The first epoch begins with the listing of the folder. `--large` is a folder whose
-peak memory is measured in a process of its own.
+peak memory is measured in a process of its own. Last, what `fit` gives on the folder beside what it
+gives on the same batches made before: near 1 where the net, and not the data, is waited for.
 """
 
 import argparse
@@ -18,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,13 @@ import torchvision
 from result_files import made_on
 from torchvision import transforms
 
+from classicnets import create_model, fit
 from classicnets.data import image_folder
 from classicnets.data.picture_files import list_folders
 
 EPOCHS = 4  # the first, and those after it
 WORKERS = 2
+FITTED = 6  # batches
 
 
 def ours(root: Path, cache: str) -> Any:
@@ -131,6 +135,42 @@ def speeds(root: Path, rounds: int) -> dict[str, Any]:
     return result
 
 
+class First:
+    """The first batches of each epoch of a loader."""
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return FITTED
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self._loader, FITTED)
+
+
+def fitted(net: str, batches: Iterable[Any]) -> float:
+    """Pictures a second of the second epoch of `fit`."""
+    torch.manual_seed(0)
+    model = create_model(net, num_classes=2)
+    history = fit(model, batches, epochs=2, optimizer="sgd", lr=0.001, device="cpu", progress=False)
+    return history.epochs[-1].images_per_second
+
+
+def waiting(root: Path, rounds: int) -> dict[str, Any]:
+    """Of each net: speed of `fit` on the folder and on batches in memory, in turn."""
+    found = {}
+    for net in ("alexnet", "lenet_catdog"):
+        loader = First(ours(root, "auto"))
+        memory = list(loader)
+        pairs = [(fitted(net, loader), fitted(net, memory)) for _ in range(rounds)]
+        found[net] = {
+            "on the folder": spread([pair[0] for pair in pairs]),
+            "on batches in memory": spread([pair[1] for pair in pairs]),
+            "folder over memory": spread([pair[0] / pair[1] for pair in pairs], 2),
+        }
+    return found
+
+
 def listing(count: int, rounds: int) -> dict[str, Any]:
     """Seconds to list so many files in two folders."""
     with tempfile.TemporaryDirectory() as name:
@@ -181,6 +221,7 @@ def main() -> None:
         "pictures": len(list_folders(given.folder)),
         "speeds": speeds(given.folder, given.rounds),
         "listing": listing(100_000, given.rounds),
+        "fit": waiting(given.folder, given.rounds),
         **made_on(**{"load before": round(load_before, 2)}),
     }
     if given.large:
