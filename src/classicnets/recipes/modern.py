@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from .quick import NETS
 from .recipe import Expected, Recipe
 
-
 # ranges of `data.Affine`: for nets of few weights, for the others, and for the two wide ones
 _LITTLE = {"rotation": 3.0, "scale": 0.03, "shear": 0.03, "shift": 0.02}
 _SOME = {"rotation": 5.0, "scale": 0.05, "shear": 0.05, "shift": 0.04}
