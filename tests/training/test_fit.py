@@ -229,6 +229,27 @@ def test_clip_norm_bounds_the_update():
     assert (weights(model) - before).norm().item() == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_the_best_epoch_is_chosen_by_what_is_monitored():
+    found = {}
+    for monitor in ("accuracy", "loss"):
+        model, val = small_net(), batches(64, 64)
+        history = quiet(
+            model,
+            [(images, labels.roll(1)) for images, labels in val],  # what is learnt is half wrong
+            val_loader=val,
+            epochs=30,
+            lr=0.1,
+            monitor=monitor,
+        )
+        ranks = [(record.val_accuracy, -record.val_loss) for record in history.epochs]
+        if monitor == "loss":
+            ranks = [rank[::-1] for rank in ranks]
+        assert history.best_epoch == 1 + ranks.index(max(ranks))
+        assert evaluate(model, val).loss == history.epochs[history.best_epoch - 1].val_loss
+        found[monitor] = history.best_epoch
+    assert found["accuracy"] != found["loss"]
+
+
 def test_early_stopping_waits_its_epochs():
     model = small_net()
     history = quiet(
@@ -386,6 +407,7 @@ def test_targets_that_are_no_classes_have_no_accuracy():
         ({"loss": 3}, "loss is 3"),
         ({"schedule": "linear"}, "schedule is 'linear'; allowed are 'onecycle', 'cosine', 'step'"),
         ({"early_stopping": 2}, "early_stopping needs a val_loader"),
+        ({"monitor": "val_loss"}, "monitor is 'val_loss'; allowed are 'accuracy' and 'loss'"),
         ({"resume": True}, "need a checkpoint_dir"),
         ({"checkpoint_every": 5}, "need a checkpoint_dir"),
     ],

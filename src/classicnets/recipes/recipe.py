@@ -63,6 +63,7 @@ class Recipe:
         label_smoothing: part of each target that is spread over all classes, 0..1.
         online: whether each picture makes an update.
         average: decay of the moving average of the weights, 0..1; None for none.
+        monitor: what the best epoch is chosen by, as `fit` takes it; None for the accuracy.
         net_options: what the net is built with.
         threads: of the CPU, 1 where a step is too small to share: two gain a third at most, and
             lose fifty times that when other programs want the cores. None for torch's number.
@@ -87,6 +88,7 @@ class Recipe:
     label_smoothing: float = 0.0
     online: bool = False
     average: float | None = None
+    monitor: str | None = None
     net_options: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
     seed: int = 0
@@ -107,8 +109,9 @@ class Recipe:
             "online": self.online,
             "label_smoothing": self.label_smoothing,
             "average": self.average,
+            "monitor": self.monitor,
         }
-        optional = ("optimizer_options", "online", "label_smoothing", "average")
+        optional = ("optimizer_options", "online", "label_smoothing", "average", "monitor")
         return {name: value for name, value in settings.items() if value or name not in optional}
 
 

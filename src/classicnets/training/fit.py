@@ -61,6 +61,7 @@ def fit(
     online: bool = False,
     average: float | None = None,
     compile: bool = False,  # noqa: A002 (torch's word)
+    monitor: str = "accuracy",
     early_stopping: int | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
@@ -70,11 +71,10 @@ def fit(
 ) -> History:
     """Train a net and return what happened.
 
-    With a validation loader the model ends with the weights of its best epoch: the highest
-    accuracy, ties by the lower loss. A loss that is not finite ends the run before it spoils the
-    weights. The first Ctrl-C or SIGTERM ends it well, after the batch; the second at once. All
-    modules are put in training mode for it and get back the mode they had; the model stays on its
-    device.
+    With a validation loader the model ends with the weights of its best epoch (see `monitor`). A
+    loss that is not finite ends the run before it spoils the weights. The first Ctrl-C or SIGTERM
+    ends it well, after the batch; the second at once. All modules are put in training mode for it
+    and get back the mode they had; the model stays on its device.
 
     Args:
         model: any module that gives outputs (N, num_classes) for images (N, C, H, W).
@@ -108,6 +108,10 @@ def fit(
             None for the weights themselves.
         compile: whether to train through `torch.compile`. It takes a C++ compiler and some ten
             seconds, and on a CPU makes these nets no faster.
+        monitor: what makes an epoch the best on the validation loader: "accuracy", the highest,
+            ties by the lower loss; or "loss", the lowest, ties by the higher accuracy. Of 5,000
+            pictures, a net that is right on 99.6 % gains or loses three by chance from one epoch
+            to the next, and the loss hardly moves.
         early_stopping: epochs without a better validation after which to stop.
         callbacks: callables of an `Event`, at each epoch's end, and at each step for those marked
             with `training.each_step`; one that returns True ends the run.
@@ -136,6 +140,8 @@ def fit(
     _check_numbers(epochs, seed, clip_norm, accumulate, early_stopping, checkpoint_every)
     if average is not None and not 0 < average < 1:
         raise ConfigError(f"average is {average!r}; the decay must be a number between 0 and 1")
+    if monitor not in ("accuracy", "loss"):
+        raise ConfigError(f"monitor is {monitor!r}; allowed are 'accuracy' and 'loss'")
     if early_stopping is not None and val_loader is None:
         raise ConfigError("early_stopping needs a val_loader; give one, or leave it out")
     if checkpoint_dir is None and (resume or checkpoint_every is not None):
@@ -185,6 +191,7 @@ def fit(
                 "average": average,
                 "compile": compile,
                 "validation": val is not None,
+                "monitor": monitor,
             },
         )
         net = net_of_step(ranks, compiled(model, place) if compile else model, accumulate)
@@ -234,6 +241,7 @@ def fit(
             schedule=stepped,
             schedule_by_batch=by_batch,
             average=average,
+            monitor=monitor,
             early_stopping=early_stopping,
             callbacks=one_callback(ranks, callbacks),
             save_every=checkpoint_every,

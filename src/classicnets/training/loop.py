@@ -34,17 +34,18 @@ from .weight_guard import WeightGuard, copy_weights
 
 @dataclass
 class Best:
-    """The best epoch so far: highest validation accuracy, ties by lower loss."""
+    """The best epoch so far."""
 
     epoch: int
     accuracy: float | None
     loss: float
     weights: dict[str, Any]
 
-    def beaten_by(self, accuracy: float | None, loss: float) -> bool:
-        """Return whether another epoch's figures are better."""
-        mine, others = self.accuracy or 0.0, accuracy or 0.0
-        return others > mine or (others == mine and _worst_if_nan(loss) < _worst_if_nan(self.loss))
+    def beaten_by(self, accuracy: float | None, loss: float, monitor: str) -> bool:
+        """Return whether another epoch's figures are better: by one, ties by the other."""
+        others = accuracy or 0.0, -_worst_if_nan(loss)
+        mine = self.accuracy or 0.0, -_worst_if_nan(self.loss)
+        return others[::-1] > mine[::-1] if monitor == "loss" else others > mine
 
 
 class Loop:
@@ -75,6 +76,7 @@ class Loop:
         schedule: Schedule | None,
         schedule_by_batch: bool,
         average: float | None,
+        monitor: str,
         early_stopping: int | None,
         callbacks: Sequence[Callback],
         save_every: int | None,
@@ -105,6 +107,7 @@ class Loop:
             mean = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
             self._average = AveragedModel(model, multi_avg_fn=mean)
         self._steps_schedule = schedule_by_batch and schedule is not None
+        self._monitor = monitor
         self._early_stopping = early_stopping
         self._callbacks = callbacks
         self._step_callbacks = [callback for callback in callbacks if wants_steps(callback)]
@@ -269,7 +272,7 @@ class Loop:
 
     def _rank(self, val: Tally) -> bool:
         self.stale += 1
-        if self.best is not None and not self.best.beaten_by(val.accuracy, val.loss):
+        if self.best is not None and not self.best.beaten_by(val.accuracy, val.loss, self._monitor):
             return False
         weights = self._guard.kept if self._average is None else copy_weights(self._average.module)
         self.best = Best(self.epoch + 1, val.accuracy, val.loss, weights)
