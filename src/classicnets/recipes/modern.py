@@ -51,9 +51,9 @@ MODERN = (
     #    net              epochs  lr
     _row("lenet5",           100, 0.003, _MORE, _LENET5),
     # not yet measured
-    _row("lenet1989",         40, 0.01, _SOME),
+    _row("lenet1989",         40, 0.005, _SOME),
     _row("lenet1",            40, 0.02, _LITTLE),
-    _row("lenet5_paper",      30, 0.003, _SOME),
+    _row("lenet5_paper",      30, 0.012, _SOME),
     # wrong on so few validation pictures that chance would choose the epoch by their number
     _row("sequential_cnn",    40, 0.003, _MOST, monitor="loss"),
     _row("lecture_cnn",       20, 0.003, _MORE, monitor="loss"),
