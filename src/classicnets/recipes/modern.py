@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from .quick import NETS
-from .recipe import Expected, Recipe
+from .recipe import Expected, Recipe, on_a_core
 
 # ranges of `data.Affine`
 _LITTLE = {"rotation": 3.0, "scale": 0.03, "shear": 0.03, "shift": 0.02}
@@ -42,19 +42,15 @@ def _row(
     )
 
 
-def _core(mean: float, low: float, high: float, seeds: int, seconds: float) -> Expected:
-    return Expected(mean, low, high, seeds, seconds, "one core (AMD EPYC)")
-
-
 # fmt: off
 MODERN = (
     #    net              epochs  lr
-    _row("lenet1989",         40, 0.005, _SOME, _core(0.9847, 0.9833, 0.9868, 5, 85)),
-    _row("lenet1",            40, 0.02, _LITTLE, _core(0.9875, 0.9867, 0.9885, 5, 140)),
-    _row("lenet5",           100, 0.003, _MORE, _core(0.9946, 0.9938, 0.9955, 5, 508)),
+    _row("lenet1989",         40, 0.005, _SOME, on_a_core(0.9847, 0.9833, 0.9868, 5, 85)),
+    _row("lenet1",            40, 0.02, _LITTLE, on_a_core(0.9875, 0.9867, 0.9885, 5, 140)),
+    _row("lenet5",           100, 0.003, _MORE, on_a_core(0.9946, 0.9938, 0.9955, 5, 508)),
     _row("lenet5_paper",      30, 0.012, _SOME),  # not yet measured
     # wrong on so few validation pictures that chance would choose the epoch by their number
-    _row("sequential_cnn",    30, 0.003, _MORE, _core(0.9964, 0.9959, 0.9968, 3, 535), "loss"),
+    _row("sequential_cnn",    30, 0.003, _MORE, on_a_core(0.9964, 0.9959, 0.9968, 3, 535), "loss"),
     _row("lecture_cnn",       20, 0.003, _MORE, monitor="loss"),  # not yet measured
 )
 FAST = (
@@ -63,7 +59,7 @@ FAST = (
         augment=_SOME,
         epochs=3, batch_size=128, optimizer="sgd", lr=0.3, schedule="onecycle",
         label_smoothing=0.05,
-        expected=_core(0.9912, 0.9904, 0.9918, 10, 17),
+        expected=on_a_core(0.9912, 0.9904, 0.9918, 10, 17),
     ),
 )
 # fmt: on

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..training.levenberg_marquardt import PRINTED_RATES
-from .recipe import Expected, Recipe
+from .recipe import Expected, Recipe, on_a_core
 
 _PROC_IEEE = "LeCun et al., Proc. IEEE 86(11) 1998, Sec. III"
 _NEURAL = "LeCun et al., Neural Computation 1(4) 1989"
@@ -52,10 +52,6 @@ def _by_picture(
     )
 
 
-def _on_a_core(mean: float, low: float, high: float, seeds: int, seconds: float) -> Expected:
-    return Expected(mean, low, high, seeds, seconds, "one core (AMD EPYC)")
-
-
 _LENET5 = {"image_size": 32, "normalize": "paper"}
 _LENET1 = {"image_size": 28, "digit_size": 16, "normalize": "signed"}
 _LENET1989 = {"image_size": 16, "normalize": "signed"}
@@ -69,14 +65,14 @@ _NOTE = "weights drawn with variance 1/F, with which the first steps have the pr
 PAPERS = (
     _by_picture(
         "lenet5_paper", "paper", f"{_PROC_IEEE}.B; 0.95 % error there", _LENET5,
-        loss="distance", note=_NOTE, expected=_on_a_core(0.9881, 0.9877, 0.9887, 3, 704),
+        loss="distance", note=_NOTE, expected=on_a_core(0.9881, 0.9877, 0.9887, 3, 704),
     ),
     _by_picture(
         "lenet5_paper", "paper-distorted", f"{_PROC_IEEE}.B; 0.8 % error there", _LENET5,
         loss="map_distance", augment={"name": "distortions"},
         note=f"{_NOTE}; the ranges of the distortions, and which of the two losses, the paper does "
              "not say: chosen by validation",
-        expected=_on_a_core(0.9897, 0.9888, 0.9903, 3, 750),
+        expected=on_a_core(0.9897, 0.9888, 0.9903, 3, 750),
     ),
     _by_picture(
         "lenet1", "paper", f"{_PROC_IEEE}.C.7; 1.7 % error there", _LENET1, rates=_FOUR_TIMES,
@@ -86,7 +82,7 @@ PAPERS = (
         "lenet1989", "paper", f"{_NEURAL}; 5.0 % error there, on other digits",
         {**_LENET1989, "train_size": 7291}, rates=_23_PASSES,
         note=f"{_NOTE}; as many pictures as there, of MNIST",
-        expected=_on_a_core(0.9561, 0.9524, 0.9580, 5, 59),
+        expected=on_a_core(0.9561, 0.9524, 0.9580, 5, 59),
     ),
     _by_picture(
         "lenet1989", "paper", f"{_NEURAL}; 5.0 % error there", _LENET1989, data="usps",
