@@ -272,8 +272,8 @@ thread on a machine that had other work too: {machines}.
 
 ## 1989 and 1998
 
-The last weights count, as there. The recipe is the one that the paper prints for LeNet-5; the older
-papers print none.
+The last weights count, as there. The recipe is the one that the paper of 1998 prints for LeNet-5;
+for the other nets none is printed.
 
 {papers}
 
