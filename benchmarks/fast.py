@@ -3,9 +3,11 @@
     python benchmarks/fast.py --data FOLDER [--seeds 3] [--out FILE]
 
 Both train LeNet-5 on the same 50,000 of MNIST's training pictures; the other 10,000 say how far.
-The tutorial's loop has PyTorch's own form ("Training a classifier": DataLoader, transforms picture
-by picture, SGD at 0.01 with momentum) and may go on, looking after each epoch, until it is right as
-often as the recipe was from the same seed, or for 30 epochs. In turn, training alone is timed.
+The loop has the form of PyTorch's tutorial "Training a classifier" (DataLoader, transforms picture
+by picture, SGD with momentum), with batches of 64 and a rate of 0.01, which are kinder to it. It
+may go on, looking after each epoch, until it is right as often as the recipe was from the same
+seed, or for 20 epochs. In turn, training alone is timed; the recipe has the thread that it asks
+for, the loop torch's number.
 """
 
 import argparse
@@ -26,11 +28,11 @@ from classicnets.recipes import find_recipe, fit_arguments
 
 OUT = Path(__file__).parent / "results" / "fast.json"
 RECIPE = find_recipe("lenet5", "mnist", "fast")
-MOST_EPOCHS = 30
+MOST_EPOCHS = 20
 
 
 def load(root: Path) -> data.Splits:
-    augment = data.Affine(**RECIPE.augment) if RECIPE.augment else None
+    augment = data.Affine(**RECIPE.augment)
     options = {**RECIPE.preparation, "val_size": 10_000}
     return data.mnist(root, batch_size=RECIPE.batch_size, augment=augment, **options)
 
@@ -39,9 +41,12 @@ def by_recipe(splits: data.Splits, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     net = LeNet5()
     settings = fit_arguments(RECIPE.fit_settings())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(RECIPE.threads)
     begun = time.perf_counter()
     fit(net, splits.train, seed=seed, device="cpu", progress=False, **settings)
     seconds = time.perf_counter() - begun
+    torch.set_num_threads(threads)
     return {"seconds": seconds, "epochs": RECIPE.epochs, "accuracy": accuracy_of(net, splits)}
 
 
@@ -90,8 +95,8 @@ def main() -> None:
     for seed in range(given.seeds):
         ours = by_recipe(splits, seed)
         theirs = by_tutorial(pictures, splits, seed, ours["accuracy"])
-        for found, one in zip(runs.values(), (ours, theirs), strict=True):
-            found.append(one)
+        runs["fast recipe"].append(ours)
+        runs["tutorial's loop"].append(theirs)
         print(seed, ours, theirs, flush=True)
     write_result(given.out, result_of(runs))
 

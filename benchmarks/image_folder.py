@@ -4,9 +4,10 @@
 
 Both give training batches of 32 at 224 (random resized crop of 0.5 to 1, flip, normalisation) with
 two workers, in turn, on the same pictures, the files in the system's cache. Nothing is done with
-the batches. The first epoch begins with the listing of the folder. `--large` is a folder whose
-peak memory is measured in a process of its own. Last, what `fit` gives on the folder beside what it
-gives on the same batches made before: near 1 where the net, and not the data, is waited for.
+the batches. The first epoch begins with the listing of the folder. `--large` is a folder whose peak
+memory is measured in a process of its own. Last, what `fit` gives on the folder beside what it
+gives on the same batches made before: near 1 where the net, and not the data, is waited for (six
+batches, the second epoch).
 """
 
 import argparse
@@ -75,8 +76,8 @@ def epochs(make: Callable[[], Iterable[Any]]) -> list[float]:
 def touch_memory() -> None:
     """Have the system hold 1 GB that it can give out.
 
-    A virtual machine gives freed pages back to its host, and to get them again took up to 4 ms a
-    MB here, 16 times what the system itself needs: whoever ran after an idle moment paid it.
+    A virtual machine gives freed pages back to its host, and to get them again took 20 times as
+    long here as what the system itself needs: whoever ran after an idle moment paid it.
     """
     np.zeros(2**30, np.uint8)[:: resource.getpagesize()] = 1
 

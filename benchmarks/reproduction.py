@@ -32,6 +32,7 @@ from classicnets.recipes import (
     fit_arguments,
     list_recipes,
 )
+from classicnets.training.levenberg_marquardt import PRINTED_RATES
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "reproduction"
@@ -78,7 +79,13 @@ def of_figure_9(net: str) -> Recipe:
     """A net of the paper's comparison, trained as LeNet-5 is there."""
     pictures = {"image_size": 28, "normalize": "paper", "val_size": 0, "repeat": 1}
     return replace(
-        mnist("lenet1", "paper"), net=net, preparation=pictures, net_options={}, source=""
+        mnist("lenet1", "paper"),
+        net=net,
+        preparation=pictures,
+        net_options={},
+        schedule=PRINTED_RATES,
+        source="",
+        note="",
     )
 
 
@@ -136,17 +143,36 @@ PAPERS = {
     ),
 }
 TODAY = {
-    "modern-lenet5": Row(title="LeNet5", recipe=mnist("lenet5", "modern")),
+    "modern-lenet5": Row(
+        title="LeNet5",
+        recipe=mnist("lenet5", "modern"),
+        difference="at least 99.45 was the goal. A first run at twice the rate gave 99.22.",
+    ),
     "modern-sequential_cnn": Row(
-        title="SequentialCNN", recipe=mnist("sequential_cnn", "modern"), seeds=FIVE[:3]
+        title="SequentialCNN",
+        recipe=mnist("sequential_cnn", "modern"),
+        seeds=FIVE[:3],
+        difference="99.68 was the goal, and is missed: of twelve settings none is better by "
+        "validation. Seeds 0 and 1 had been trained alike before, to the epoch of the highest "
+        "accuracy: 99.68 and 99.54. That epochs are chosen by the loss was decided after that.",
     ),
     "modern-lecture_cnn": Row(
-        title="LectureCNN", recipe=mnist("lecture_cnn", "modern"), seeds=FIVE[:3]
+        title="LectureCNN",
+        recipe=mnist("lecture_cnn", "modern"),
+        seeds=FIVE[:3],
+        difference="99.68 was the goal, and is missed.",
     ),
     "modern-lenet5_paper": Row(title="LeNet5Paper", recipe=mnist("lenet5_paper", "modern")),
     "modern-lenet1": Row(title="LeNet1", recipe=mnist("lenet1", "modern")),
     "modern-lenet1989": Row(title="LeNet1989", recipe=mnist("lenet1989", "modern")),
-    "fast-lenet5": Row(title="LeNet5, fast", recipe=mnist("lenet5", "fast"), seeds=range(10)),
+    "fast-lenet5": Row(
+        title="LeNet5, fast",
+        recipe=mnist("lenet5", "fast"),
+        seeds=range(10),
+        difference="99.0 in the least time was the goal. Four epochs, the first choice, gave "
+        "99.19 ± 0.06 over ten seeds, and three were taken for that: this number alone was chosen "
+        "with the test set known.",
+    ),
 }
 TUTORIALS = {
     "tutorial-000": Row(
@@ -266,9 +292,9 @@ Written by `python benchmarks/reproduction.py table` from the files in
 curves of its run. Every figure is a mean and a standard deviation over seeds, in brackets each
 seed, none left out. A seed rules the first weights, the order of the pictures and what is changed
 in them. MNIST's 10,000 test pictures were looked at once a run, after training; settings were
-chosen by validation pictures, which are part of the 60,000 for training. With 10,000 pictures
-chance alone moves an error of 1 % by 0.2 points either way (95 % interval). Times are those of one
-thread on a machine that had other work too: {machines}.
+chosen by validation pictures, which are part of the 60,000 for training, but for what is said
+below. With 10,000 pictures chance alone moves an error of 1 % by 0.2 points either way (95 %
+interval). Times are those of one thread on a machine that had other work too: {machines}.
 
 ## 1989 and 1998
 
@@ -284,11 +310,13 @@ for the other nets none is printed.
 ## The same nets, trained today
 
 Not a layer is changed; the training is. The weights are those of the best epoch by 5,000 of the
-training pictures, which validate: by accuracy, for the two wide nets by loss. The fast recipe trains
-on all 60,000 and keeps the last. `benchmarks/NOTES.md` has what chose each recipe, and the runs that
-were set aside with their settings.
+training pictures, which validate: by accuracy, for the two wide nets by loss. The fast recipe
+trains on all 60,000 and keeps the last. `benchmarks/NOTES.md` has what chose each recipe, and the
+runs that were set aside with their settings.
 
 {today}
+
+{remarks}
 
 {curves}
 
@@ -346,10 +374,16 @@ def table_of(rows: dict[str, Row], heads: str, cells: Callable[..., Sequence[str
     return f"{table}\n\nNot yet run: {'; '.join(missing)}." if missing else table
 
 
+def differences(rows: dict[str, Row]) -> str:
+    """A line for each row that has something to say."""
+    return "\n".join(
+        f"- **{row.title}**: {row.difference}" for row in rows.values() if row.difference
+    )
+
+
 def table() -> str:
     """The page of all results, from their files."""
     everything = [one for name in ROWS for one in read_results(RESULTS, name)]
-    differences = [f"- **{row.title}**: {row.difference}" for row in PAPERS.values()]
     return TEXT.format(
         machines=", ".join(sorted({one["machine"]["processor"] for one in everything})),
         papers=table_of(
@@ -357,7 +391,7 @@ def table() -> str:
             "net, printed error (%), error here (%), passes, time of a run",
             lambda row, results: [row.printed, errors(results), str(row.recipe.epochs)],
         ),
-        differences="\n".join(line for line in differences if not line.endswith(": ")) or "",
+        differences=differences(PAPERS),
         notes=NOTES,
         today=table_of(
             TODAY,
@@ -368,6 +402,7 @@ def table() -> str:
                 str(row.recipe.epochs),
             ],
         ),
+        remarks=differences(TODAY),
         curves=draw(TODAY),
         tutorials=table_of(
             TUTORIALS,

@@ -16,7 +16,10 @@ RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "_generated" / "benchmarks.md"
 QUESTIONS = {
     "peers": ("`fit` beside other libraries", "python benchmarks/peers.py --root FOLDER"),
-    "fast": ("99 % of MNIST soon", "python benchmarks/fast.py --data FOLDER"),
+    "fast": (
+        "The fast recipe beside the loop of a tutorial",
+        "python benchmarks/fast.py --data FOLDER",
+    ),
     "throughput": ("Training and inference of every net", "python benchmarks/throughput.py"),
     "gpu": ("On a GPU", "python benchmarks/gpu.py --root FOLDER"),
     "growth": ("Growth of time and memory", "python benchmarks/growth.py"),

@@ -72,9 +72,8 @@ def test_fit_and_evaluate_take_what_a_recipe_says(recipe: Recipe) -> None:
         images = torch.rand(4, *model.input_shape)
     loader = [(images, torch.tensor([0, 1, 1, 0]))]
     settings = json.loads(json.dumps({**recipe.fit_settings(), "epochs": 1}))
-    if "average" in settings and "average" not in inspect.signature(fit).parameters:
-        pytest.skip("this fit averages no weights")
-    history = fit(model, loader, progress=False, **fit_arguments(settings))
+    val = loader if "monitor" in settings else None
+    history = fit(model, loader, val_loader=val, progress=False, **fit_arguments(settings))
     assert len(history.epochs) == 1
     assert evaluate(model, loader, loss=evaluation_loss(recipe.loss)).count == 4
 
@@ -150,6 +149,8 @@ def test_find_recipe_names_the_recipes_there_are() -> None:
         find_recipe("lenet5", name="best")
     with pytest.raises(ConfigError, match="recipe is 'modern' on digits; those of lenet5 are"):
         find_recipe("lenet5", "digits", "modern")
+    with pytest.raises(ConfigError, match="'paper' is there for lenet5_paper, lenet1, lenet1989, "):
+        find_recipe("lenet5", name="paper")
     with pytest.raises(ConfigError, match="those of lenet1989 are quick on digits, quick on mnist"):
         find_recipe("lenet1989", name="fast")
 

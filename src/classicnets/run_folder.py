@@ -106,7 +106,8 @@ def save_figure(figure: "Figure", path: str | Path) -> None:
     form = path.suffix.removeprefix(".").lower()
     known = figure.canvas.get_supported_filetypes()
     if form not in known:
-        raise ConfigError(f"{path} ends in {path.suffix!r}; allowed are {', '.join(sorted(known))}")
+        fault = "is a folder" if path.is_dir() else f"ends in {path.suffix!r}"
+        raise ConfigError(f"{path} {fault}; allowed are {', '.join(sorted(known))}")
     _put(path, partial(figure.savefig, format=form))
 
 

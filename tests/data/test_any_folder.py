@@ -1,4 +1,4 @@
-"""Folders of any shape, with pictures of any size, mode and form: all are used, each once."""
+"""Folders of any shape, with pictures of any size, mode and form: all are read, and soundly."""
 
 import io
 import tempfile
@@ -86,7 +86,7 @@ def batches(splits):
 
 @settings(deadline=None, max_examples=60)
 @given(files=folders(), chosen=options)
-def test_every_picture_of_any_folder_is_used_once_an_epoch(files, chosen):
+def test_any_folder_gives_its_classes_their_pictures_twice_alike_and_has_no_faults(files, chosen):
     with tempfile.TemporaryDirectory() as place:
         root = Path(place) / "pictures"
         for name, content in files.items():
@@ -102,6 +102,7 @@ def test_every_picture_of_any_folder_is_used_once_an_epoch(files, chosen):
             labels.update(splits.classes[number] for number in numbers.tolist())
         assert labels == Counter(name.partition("/")[0] for name in files)
 
+        # the same from elsewhere
         others = {"cache": "none", "num_workers": 0} if chosen["cache"] == "memory" else {}
         for part, again in zip(
             found, batches(image_folder(root, **{**chosen, **others})), strict=True

@@ -19,6 +19,7 @@ from classicnets.errors import (
     WorkerDiedError,
 )
 from classicnets.training import each_step, evaluate, fit
+from classicnets.training.loop import Best
 
 
 def small_net(dropout: float = 0.0) -> nn.Sequential:
@@ -250,6 +251,27 @@ def test_the_best_epoch_is_chosen_by_what_is_monitored():
     assert found["accuracy"] != found["loss"]
 
 
+@pytest.mark.parametrize(
+    ("monitor", "accuracy", "loss", "beaten"),
+    [
+        ("accuracy", 0.6, 9.0, True),
+        ("accuracy", 0.5, 0.9, True),
+        ("accuracy", 0.5, 1.0, False),
+        ("accuracy", 0.4, 0.1, False),
+        ("accuracy", None, 0.1, False),
+        ("loss", 0.4, 0.9, True),
+        ("loss", 0.6, 1.0, True),
+        ("loss", 0.5, 1.0, False),
+        ("loss", 0.6, 1.1, False),
+        ("loss", 0.6, math.nan, False),
+    ],
+)
+def test_an_epoch_is_better_by_what_is_monitored_and_then_by_the_other(
+    monitor, accuracy, loss, beaten
+):
+    assert Best(1, 0.5, 1.0, {}).beaten_by(accuracy, loss, monitor) == beaten
+
+
 def test_early_stopping_waits_its_epochs():
     model = small_net()
     history = quiet(
@@ -408,6 +430,7 @@ def test_targets_that_are_no_classes_have_no_accuracy():
         ({"schedule": "linear"}, "schedule is 'linear'; allowed are 'onecycle', 'cosine', 'step'"),
         ({"early_stopping": 2}, "early_stopping needs a val_loader"),
         ({"monitor": "val_loss"}, "monitor is 'val_loss'; allowed are 'accuracy' and 'loss'"),
+        ({"monitor": "loss"}, "monitor needs a val_loader"),
         ({"resume": True}, "need a checkpoint_dir"),
         ({"checkpoint_every": 5}, "need a checkpoint_dir"),
     ],

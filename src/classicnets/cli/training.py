@@ -30,7 +30,10 @@ _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 def train(
     name: NetName,
     recipe: Annotated[
-        str, typer.Option(metavar="RECIPE", help="quick, modern, fast, tutorial: see `info NAME`.")
+        str,
+        typer.Option(
+            metavar="RECIPE", help="quick, paper, modern, fast, tutorial: see `info NAME`."
+        ),
     ] = "quick",
     data: Annotated[
         str | None,

@@ -1,7 +1,8 @@
 """How each net is trained on each data set, one row a recipe, as a paper would print it.
 
-Settings were chosen on the validation part alone. `expected` is what then came out on the test
-part: the mean over its seeds, and the lowest and highest of them; None where not yet measured.
+Settings were chosen on the validation part alone, but where a note says otherwise. `expected` is
+what then came out on the test part: the mean over its seeds, and the lowest and highest of them;
+None where not yet measured.
 """
 
 from ..errors import ConfigError
@@ -63,6 +64,8 @@ def find_recipe(net: str, data: str | None = None, name: str = "quick") -> Recip
             "train it on pictures of its own size with classicnets.fit, as the README shows"
         )
     pairs = ", ".join(f"{recipe.name} on {recipe.data}" for recipe in list_recipes(net))
+    others = dict.fromkeys(recipe.net for recipe in list_recipes(data=data, name=name))
+    also = f"; {name!r} is there for {', '.join(others)}" if others else ""
     raise ConfigError(
-        f"recipe is {name!r}{f' on {data}' if data else ''}; those of {net} are {pairs}"
+        f"recipe is {name!r}{f' on {data}' if data else ''}; those of {net} are {pairs}{also}"
     )

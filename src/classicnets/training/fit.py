@@ -109,9 +109,8 @@ def fit(
         compile: whether to train through `torch.compile`. It takes a C++ compiler and some ten
             seconds, and on a CPU makes these nets no faster.
         monitor: what makes an epoch the best on the validation loader: "accuracy", the highest,
-            ties by the lower loss; or "loss", the lowest, ties by the higher accuracy. Of 5,000
-            pictures, a net that is right on 99.6 % gains or loses three by chance from one epoch
-            to the next, and the loss hardly moves.
+            ties by the lower loss; or "loss", the lowest, ties by the higher accuracy, which chance
+            moves less where the net is wrong on few pictures.
         early_stopping: epochs without a better validation after which to stop.
         callbacks: callables of an `Event`, at each epoch's end, and at each step for those marked
             with `training.each_step`; one that returns True ends the run.
@@ -142,8 +141,9 @@ def fit(
         raise ConfigError(f"average is {average!r}; the decay must be a number between 0 and 1")
     if monitor not in ("accuracy", "loss"):
         raise ConfigError(f"monitor is {monitor!r}; allowed are 'accuracy' and 'loss'")
-    if early_stopping is not None and val_loader is None:
-        raise ConfigError("early_stopping needs a val_loader; give one, or leave it out")
+    for name, asked in (("early_stopping", early_stopping), ("monitor", monitor != "accuracy")):
+        if asked and val_loader is None:
+            raise ConfigError(f"{name} needs a val_loader; give one, or leave it out")
     if checkpoint_dir is None and (resume or checkpoint_every is not None):
         raise ConfigError("resume and checkpoint_every need a checkpoint_dir; name the folder")
     ranks = find_ranks()
