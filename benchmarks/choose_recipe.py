@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from result_files import made_on
 
 from classicnets import create_model, fit
 from classicnets.recipes import find_recipe, fit_arguments
@@ -59,6 +60,7 @@ def main() -> None:
         "net": given.net,
         "recipe": given.recipe,
         "changes": changes,
+        "settings": {**recipe.fit_settings(), **options, "augment": recipe.augment},
         "epochs": recipe.epochs,
         "seed": given.seed,
         "precision": given.precision,
@@ -66,6 +68,9 @@ def main() -> None:
         "validation loss": round(last.val_loss, 5),
         "training accuracy": round(last.train_accuracy, 5),
         "processor seconds": round(time.process_time() - work, 1),
+        "accuracy of each epoch": [record.val_accuracy for record in history.epochs],
+        "loss of each epoch": [round(record.val_loss, 5) for record in history.epochs],
+        **made_on(),
     }
     with CHOICES.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
