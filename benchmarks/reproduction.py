@@ -312,7 +312,7 @@ for the other nets none is printed.
 Not a layer is changed; the training is. The weights are those of the best epoch by 5,000 of the
 training pictures, which validate: by accuracy, for the two wide nets by loss. The fast recipe
 trains on all 60,000 and keeps the last. `benchmarks/NOTES.md` has what chose each recipe, and the
-runs that were set aside with their settings.
+runs that were set aside with their settings (`benchmarks/results/set_aside`).
 
 {today}
 
