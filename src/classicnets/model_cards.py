@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from .errors import ConfigError, WeightsError
-from .models import list_models
 from .preparation import Preparation
 
 if TYPE_CHECKING:
@@ -125,10 +124,9 @@ def model_card(name: str) -> ModelCard:
         ConfigError: there are no weights of a net of this name.
     """
     if name not in _cards():
-        advice = f"; train it: classicnets train {name}" if name in list_models() else ""
         raise ConfigError(
             f"name is {name!r}, of which no weights come with classicnets; there are those of "
-            f"{', '.join(_cards()) or 'no net'}{advice}"
+            f"{', '.join(_cards()) or 'no net'}; others are to be trained: classicnets train NET"
         )
     return _cards()[name]
 

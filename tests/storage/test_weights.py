@@ -207,17 +207,17 @@ def test_a_full_disk_leaves_the_older_file_whole_and_says_the_room_needed(saved)
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("file/net.safetensors", "Not a directory|File exists"),
-        ("folder.safetensors", "Is a directory"),
-        ("n" * 300 + ".safetensors", "File name too long"),
-        ("zero\0.safetensors", "null byte"),
+        ("file/net.safetensors", "(Not a directory|File exists).*; choose a folder"),
+        ("folder.safetensors", "it is a folder; give the name of a file"),
+        ("n" * 300 + ".safetensors", "File name too long.*; choose a folder"),
+        ("zero\0.safetensors", "null byte.*; choose a folder"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path, name, reason):
     (tmp_path / "file").touch()
     (tmp_path / "folder.safetensors").mkdir()
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(StorageError, match=f"({reason}).*; choose a folder"):
+    with pytest.raises(StorageError, match=reason):
         save_weights(Net(), tmp_path / name)
     assert sorted(tmp_path.iterdir()) == before
 
