@@ -126,7 +126,7 @@ def model_card(name: str) -> ModelCard:
     if name not in _cards():
         raise ConfigError(
             f"name is {name!r}, of which no weights come with classicnets; there are those of "
-            f"{', '.join(_cards()) or 'no net'}; others are to be trained: classicnets train NET"
+            f"{', '.join(_cards()) or 'no net'}; train it: classicnets train {name}"
         )
     return _cards()[name]
 
