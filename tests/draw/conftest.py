@@ -160,12 +160,13 @@ class Page:
         return wrong
 
     def requests(self) -> list[str]:
-        """The addresses asked for since the page was opened."""
-        self.run("0")
+        """The addresses that this page has asked for; one before it may still ask."""
+        here = self.run("location.href.split('#')[0]")
         return [
             event["params"]["request"]["url"]
             for event in self.events
             if event.get("method") == "Network.requestWillBeSent"
+            and event["params"]["documentURL"].split("#")[0] == here
         ]
 
     def close(self) -> None:
