@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="JSON values")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--precision", default="float32", help="of `fit`; a choice may be made faster"
+        "--precision", default="float32", help="of `fit`; bf16 is faster on some processors"
     )
     parser.add_argument("--data", type=Path, help="the folder of MNIST")
     given = parser.parse_args()

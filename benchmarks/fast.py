@@ -11,13 +11,12 @@ for, the loop torch's number.
 """
 
 import argparse
-import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from result_files import write_result
+from result_files import spread, write_result
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
@@ -25,6 +24,7 @@ from torchvision import datasets, transforms
 from classicnets import LeNet5, data, evaluate, fit
 from classicnets.data.streams import permutation
 from classicnets.recipes import find_recipe, fit_arguments
+from classicnets.run_data import load_data
 
 OUT = Path(__file__).parent / "results" / "fast.json"
 RECIPE = find_recipe("lenet5", "mnist", "fast")
@@ -32,9 +32,8 @@ MOST_EPOCHS = 20
 
 
 def load(root: Path) -> data.Splits:
-    augment = data.Affine(**RECIPE.augment)
-    options = {**RECIPE.preparation, "val_size": 10_000}
-    return data.mnist(root, batch_size=RECIPE.batch_size, augment=augment, **options)
+    options = {**RECIPE.preparation, "batch_size": RECIPE.batch_size, "val_size": 10_000}
+    return load_data("mnist", {**options, "augment": RECIPE.augment, "seed": 0}, root)
 
 
 def by_recipe(splits: data.Splits, seed: int) -> dict[str, Any]:
@@ -118,15 +117,6 @@ def result_of(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             for name, found in runs.items()
         },
         "times the recipe": spread(ratios, 2),
-    }
-
-
-def spread(values: list[float], digits: int) -> dict[str, Any]:
-    return {
-        "n": len(values),
-        "mean": round(statistics.mean(values), digits),
-        "lowest": round(min(values), digits),
-        "highest": round(max(values), digits),
     }
 
 

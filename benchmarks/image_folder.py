@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from result_files import made_on
+from result_files import made_on, spread
 from torchvision import transforms
 
 from classicnets import create_model, fit
@@ -86,16 +86,6 @@ def processor_seconds() -> float:
     """Time that this process and those it started and has ended spent on processors."""
     both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
-
-
-def spread(values: list[float], digits: int = 1) -> dict[str, Any]:
-    return {
-        "n": len(values),
-        "mean": round(statistics.mean(values), digits),
-        "deviation": round(statistics.stdev(values), digits),
-        "lowest": round(min(values), digits),
-        "highest": round(max(values), digits),
-    }
 
 
 def speeds(root: Path, rounds: int) -> dict[str, Any]:

@@ -1,25 +1,23 @@
 """What the files of results have in common: who made them, on what, and that each is whole."""
 
 import json
-import os
 import platform
-import sys
+import statistics
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
+from classicnets import benchmark
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow")
 
 
 def made_on(**more: Any) -> dict[str, Any]:
     """The machine and the versions, as every result file has them."""
+    here = benchmark.machine()
     return {
         "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
+            **{name: here[name] for name in ("processor", "cores", "threads")},
             **more,
         },
         "versions": {
@@ -43,7 +41,11 @@ def read_results(folder: Path, name: str) -> list[dict[str, Any]]:
     return sorted((one for one in results if one["name"] == name), key=lambda one: one["seed"])
 
 
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def spread(values: list[float], digits: int = 1) -> dict[str, Any]:
+    return {
+        "n": len(values),
+        "mean": round(statistics.mean(values), digits),
+        "deviation": round(statistics.stdev(values), digits) if len(values) > 1 else None,
+        "lowest": round(min(values), digits),
+        "highest": round(max(values), digits),
+    }

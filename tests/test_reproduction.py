@@ -16,6 +16,7 @@ from classicnets.training.levenberg_marquardt import DiagonalLM
 from classicnets.training.losses import own_distance
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "reproduction"
 
 
 @pytest.fixture
@@ -101,19 +102,13 @@ def test_the_table_gives_mean_spread_and_every_seed(reproduction, monkeypatch):
     assert sum(line.count(";") + 1 for line in missing) == len(reproduction.ROWS) - 1
 
 
-def results_of(name):
-    files = (ROOT / "benchmarks" / "results" / "reproduction").glob(f"{name}-*.json")
-    results = [json.loads(path.read_text("utf-8")) for path in files]
-    return [result for result in results if result["name"] == name]
-
-
 def test_every_result_was_made_by_the_recipe_that_stands_there_now(reproduction):
     words = ("expected", "source", "note", "threads")
     for name, row in reproduction.ROWS.items():
         if name == "linear":  # of which the fixture has made another
             continue
         recipe = json.loads(json.dumps(dataclasses.asdict(row.recipe)))
-        for result in results_of(name):
+        for result in reproduction.read_results(RESULTS, name):
             made = {"monitor": None, **result["recipe"]}  # older than that field
             assert {k: v for k, v in made.items() if k not in words} == {
                 k: v for k, v in recipe.items() if k not in words
@@ -123,7 +118,7 @@ def test_every_result_was_made_by_the_recipe_that_stands_there_now(reproduction)
 def test_what_a_recipe_gives_to_expect_is_what_its_runs_gave(reproduction):
     checked = 0
     for name, row in reproduction.ROWS.items():
-        expected, results = row.recipe.expected, results_of(name)
+        expected, results = row.recipe.expected, reproduction.read_results(RESULTS, name)
         if expected is None or row.net is not None or "mended" in name:
             continue
         rates = [result["test"]["accuracy"] for result in results]

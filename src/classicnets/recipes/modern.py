@@ -27,7 +27,6 @@ def _row(
     monitor: str | None = None,
 ) -> Recipe:
     preparation, loss = NETS[net]
-    by_distance = loss == "distance"  # of LeNet5Paper, whose outputs are no logits
     return Recipe(
         net=net,
         data="mnist",
@@ -40,7 +39,7 @@ def _row(
         optimizer="adamw",  # weight decay 0.01
         lr=lr,
         schedule="onecycle",
-        loss=loss if by_distance else "cross_entropy",
+        loss="cross_entropy" if loss == "mse" else loss,
         label_smoothing=0.05 if loss == "cross_entropy" else 0.0,
         average=0.999,
         monitor=monitor,

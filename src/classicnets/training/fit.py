@@ -141,8 +141,9 @@ def fit(
         raise ConfigError(f"average is {average!r}; the decay must be a number between 0 and 1")
     if monitor not in ("accuracy", "loss"):
         raise ConfigError(f"monitor is {monitor!r}; allowed are 'accuracy' and 'loss'")
-    for name, asked in (("early_stopping", early_stopping), ("monitor", monitor != "accuracy")):
-        if asked and val_loader is None:
+    asked = {"early_stopping": early_stopping is not None, "monitor": monitor != "accuracy"}
+    for name in asked:
+        if asked[name] and val_loader is None:
             raise ConfigError(f"{name} needs a val_loader; give one, or leave it out")
     if checkpoint_dir is None and (resume or checkpoint_every is not None):
         raise ConfigError("resume and checkpoint_every need a checkpoint_dir; name the folder")
