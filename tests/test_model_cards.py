@@ -101,6 +101,11 @@ def test_a_net_without_weights_names_those_that_have_them(name: str) -> None:
             create_model(name, pretrained=True)
 
 
+def test_what_is_no_net_at_all_is_not_to_be_trained() -> None:
+    with pytest.raises(ConfigError, match=r"name is 'lenet6', .* lenet5, .*, sequential_cnn$"):
+        model_card("lenet6")
+
+
 def test_weights_with_other_options_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"activation is 'relu', but the weights of lenet5 were "):
         create_model("lenet5", pretrained=True, activation="relu")

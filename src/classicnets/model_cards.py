@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from .errors import ConfigError, WeightsError
+from .models import list_models
 from .preparation import Preparation
 
 if TYPE_CHECKING:
@@ -124,9 +125,10 @@ def model_card(name: str) -> ModelCard:
         ConfigError: there are no weights of a net of this name.
     """
     if name not in _cards():
+        train = f"; train it: classicnets train {name}" if name in list_models() else ""
         raise ConfigError(
             f"name is {name!r}, of which no weights come with classicnets; there are those of "
-            f"{', '.join(_cards()) or 'no net'}; train it: classicnets train {name}"
+            f"{', '.join(_cards()) or 'no net'}{train}"
         )
     return _cards()[name]
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from .errors import CheckpointMismatchError, ConfigError, DataError, WeightsError
 from .imagenet_weights import IMAGENET, load_imagenet
-from .model_cards import ModelCard, model_card
+from .model_cards import ModelCard, list_pretrained, model_card
 from .models import list_models, model_class
 from .preparation import Preparation
 from .storage.checkpoints import Checkpoint, CheckpointStore, read_checkpoint
@@ -182,7 +182,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         lacks = "has no metrics.json, so it is no run" if folder.is_dir() else "is no folder"
         raise DataError(
             f"{str(folder)!r} {lacks}; give a folder that `classicnets train` wrote, or a net "
-            "whose weights come with the library"
+            f"whose weights come with the library: {', '.join(list_pretrained())}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{str(path)!r} cannot be read: {error!r:.200}; train again") from error
