@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from result_files import read_results, write_result
+from result_files import read_results, write_picture, write_result
 from torch import nn
 
 from classicnets import History, create_model, data, evaluate, fit, plots
@@ -333,7 +333,7 @@ def draw(names: list[str], file: str) -> str:
     }
     if not histories:
         return ""
-    plots.curves(histories).savefig(ROOT / "docs" / file, metadata={"Date": None})
+    write_picture(ROOT / "docs" / file, plots.curves(histories))
     return f"![Loss and accuracy per epoch: mean and range over the seeds]({file})"
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from result_files import read_results, write_result
+from result_files import read_results, write_picture, write_result
 from torch import nn
 
 from classicnets import History, create_model, data, evaluate, fit, plots, runs
@@ -423,7 +423,11 @@ def draw(rows: dict[str, Row], file: str = "reproduction.svg") -> str:
     }
     if not histories:
         return ""
-    plots.curves(histories).savefig(ROOT / "docs" / file, metadata={"Date": None})
+    figure = plots.curves(histories)
+    loss, accuracy = figure.axes
+    loss.set_ylim(0, 0.6)
+    accuracy.set_ylim(0.96, 1)  # the first epochs lie below, the last ones within half a point
+    write_picture(ROOT / "docs" / file, figure)
     shown = "mean and range over the seeds; LeNet5Paper has another loss"
     return f"![Loss and accuracy per epoch: {shown}]({file})"
 

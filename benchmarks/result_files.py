@@ -5,9 +5,12 @@ import platform
 import statistics
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from classicnets import benchmark
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow")
 
@@ -39,6 +42,14 @@ def read_results(folder: Path, name: str) -> list[dict[str, Any]]:
     """The results of one experiment, by seed."""
     results = [json.loads(path.read_text("utf-8")) for path in folder.glob(f"{name}-*.json")]
     return sorted((one for one in results if one["name"] == name), key=lambda one: one["seed"])
+
+
+def write_picture(path: Path, figure: "Figure") -> None:
+    """Write an SVG file that is the same whenever the figure is."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 def spread(values: list[float], digits: int = 1) -> dict[str, Any]:
