@@ -1,12 +1,15 @@
 import ctypes
+import gc
 import resource
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
+from classicnets import LeNet5, fit
 from classicnets.training.memory import _glibc, freed_memory_kept
 
 needs_glibc = pytest.mark.skipif(_glibc() is None, reason="needs glibc")
@@ -58,3 +61,24 @@ def test_a_system_without_glibc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     with freed_memory_kept():
         assert _glibc() is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"checkpoint_dir": "run"}, {"average": 0.9, "schedule": "cosine"}],
+    ids=lambda options: "-".join(options) or "plain",
+)
+def test_a_net_and_its_data_are_freed_as_soon_as_nobody_holds_them(
+    options, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = LeNet5()
+    batches = [(torch.randn(4, 1, 32, 32), torch.arange(4))]
+    held = [weakref.ref(net), weakref.ref(batches[0][0])]
+    gc.disable()
+    try:
+        fit(net, batches, val_loader=batches, epochs=1, device="cpu", progress=False, **options)
+        del net, batches
+        assert [one() for one in held] == [None, None]
+    finally:
+        gc.enable()

@@ -49,7 +49,7 @@ TUTORIALS = (
     Recipe(
         net="alexnet", net_options={"num_classes": 2, "hidden": (4096, 512)},
         data="cats_vs_dogs", name="tutorial",
-        preparation={"image_size": 256, "split": "textbook"},
+        preparation={"image_size": 256, "resize": 256, "split": "textbook"},
         epochs=10, batch_size=32, optimizer="sgd", lr=0.001, schedule=None,
         source="tutorial 004, a textbook chapter (2022); 51.09 % of its validation part there",
     ),

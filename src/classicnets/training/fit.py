@@ -207,6 +207,7 @@ def fit(
             check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
             share=net.average_gradients if isinstance(net, RankNet) else None,
         )
+        stack.callback(step.end)
         if online:
             step.go_online()
         if place.type == "cuda":
@@ -256,7 +257,7 @@ def fit(
                     loop.tally = Tally()
             else:
                 ranks.first(lambda: refuse_used(store))
-            loop.save = lambda best: save_together(
+            loop.save = lambda loop, best: save_together(
                 ranks, loop.tally, lambda: save(store, loop, identity, best)
             )
         try:

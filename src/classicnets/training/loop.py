@@ -61,7 +61,7 @@ class Loop:
         history: what `fit` returns.
         best: the best epoch, None before the first validation.
         stale: epochs since the best.
-        save: called with True after an epoch that is the best so far, with False elsewhere.
+        save: called with this loop, and True after an epoch that is the best so far, else False.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Loop:
         self.history = History()
         self.best: Best | None = None
         self.stale = 0
-        self.save: Callable[[bool], None] = lambda best: None
+        self.save: Callable[[Loop, bool], None] = lambda loop, best: None
         self._val = val
         self._loss = loss
         self._schedule_by_batch = schedule_by_batch
@@ -171,7 +171,7 @@ class Loop:
         is_best = val is not None and self._rank(val)
         self._step_schedule_by_epoch(record)
         self.epoch, self.batch, self.seconds, self.tally = self.epoch + 1, 0, 0.0, Tally()
-        self.save(is_best)
+        self.save(self, is_best)
         event = self._event("epoch", record.train_loss)
         self._tell(self._callbacks, event)
 
@@ -193,7 +193,7 @@ class Loop:
             except Exception:
                 self._read()
                 if not step.waiting:
-                    self.save(False)
+                    self.save(self, False)
                 raise
             if not self.batch:
                 step.begin_epoch(images, labels)
@@ -233,7 +233,7 @@ class Loop:
         if due and self.batch != self.train.count:  # the epoch's end saves by itself
             self._read()
             self._guard.check()
-            self.save(False)
+            self.save(self, False)
 
     def _tell(self, callbacks: Sequence[Callback], event: Event) -> None:
         answers = [callback(event) for callback in callbacks]
@@ -251,7 +251,7 @@ class Loop:
         if self._interruption.received is not None:
             self._mark_interrupted()
         self._guard.check()
-        self.save(False)
+        self.save(self, False)
         return True
 
     def _mark_interrupted(self) -> None:

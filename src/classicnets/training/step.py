@@ -104,6 +104,10 @@ class Step:
         """Learn from now on from each picture of a batch by itself, with an update after each."""
         self._run = self._begin_online
 
+    def end(self) -> None:
+        """Let go of what runs the steps: the two hold each other, and with them the net."""
+        del self._run
+
     def _begin_online(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         shape = tuple(images.shape[1:])
         patterns = PatternStep(self._model, self._loss, self._optimizer, input_shape=shape)
