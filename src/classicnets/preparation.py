@@ -6,6 +6,7 @@ picture of a user into the very tensor the data set would have given, and goes t
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -20,9 +21,18 @@ from classicnets.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Preparation", "picture_size", "read_picture", "read_pixels", "resize_shorter_side"]
+__all__ = [
+    "Preparation",
+    "is_moving",
+    "picture_size",
+    "read_picture",
+    "read_pixels",
+    "resize_shorter_side",
+]
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+_MOVING = ("GIF", "PNG", "WEBP")  # an MPO's further pictures are other views of the first
+_FIRST_FRAME = "a picture moves, and its first frame alone is taken; doctor names all that do"
 _MAX_PIXELS = 50_000_000  # of one picture, read off its header before decoding
 _MAX_ELONGATION = 20  # longer side over shorter, where the shorter is brought to a size
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's orientation -> Pillow's Transpose
@@ -211,9 +221,10 @@ def read_picture(
 ) -> "Image.Image":
     """A picture, upright, as 8-bit grey (1 channel) or RGB (3).
 
-    Of a moving picture the first frame is taken. It is turned as its EXIF tag says (one that
-    cannot be read turns nothing) and laid on white where it is transparent. 16-bit grey is divided
-    by 257; CMYK, palettes and all else become RGB as Pillow has it, colour profiles unheeded.
+    Of a moving picture the first frame is taken, which a warning tells once. A picture is turned as
+    its EXIF tag says (one that cannot be read turns nothing) and laid on white where it is
+    transparent. 16-bit grey is divided by 257; CMYK, palettes and all else become RGB as Pillow has
+    it, colour profiles unheeded.
 
     Raises:
         DataError: a file that is missing, no whole picture, of another format than JPEG, PNG, WebP,
@@ -224,7 +235,24 @@ def read_picture(
     if isinstance(picture, Image.Image):
         return _convert(picture, channels)
     with _opened(picture) as image:
-        return _convert(image, channels)
+        moves = image.format in _MOVING and is_moving(picture)
+        converted = _convert(image, channels)
+    if moves:
+        warnings.warn(_FIRST_FRAME, UserWarning, stacklevel=1)  # of one place: told once
+    return converted
+
+
+def is_moving(path: "str | os.PathLike[str]") -> bool:
+    """Whether a picture's file has frames after the first, whole or not; those are not looked at.
+
+    Raises:
+        DataError: as `read_picture` does for what the header shows.
+    """
+    with _opened(path) as image:
+        try:
+            return image.format in _MOVING and bool(getattr(image, "is_animated", False))
+        except Exception:  # Pillow met damage behind the first frame
+            return True
 
 
 def read_pixels(picture: "Image.Image | str | os.PathLike[str]", channels: int = 3) -> Tensor:

@@ -49,6 +49,14 @@ def test_doctor_gives_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert report["written"] is None
 
 
+def test_doctor_is_not_content_with_a_class_of_no_pictures(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "cats").mkdir()
+    assert main(["doctor", str(folder), "--fix"]) == 3
+    assert "classes without pictures: cats; add some, or remove them" in capsys.readouterr().out
+
+
 def test_doctor_of_no_folder_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "nowhere"]) == 3
     assert "there is no folder 'nowhere'; check the path" in capsys.readouterr().err

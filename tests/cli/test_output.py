@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,8 @@ NAMES = [
     "=cmd|'/c calc'!A1",
     'a "quoted" name',
     "a,b;c|d",
+    "@b;=1+1",
+    "x;=1;+2|-3;\uff1d4",
     "two\nlines",
     "\x1b[31mred\x1b[0m",
     "\u202egnp.exe",
@@ -36,7 +39,8 @@ def test_no_csv_cell_of_text_is_a_formula_or_moves_the_terminal(name: str) -> No
     text.encode()
     (row,) = csv.reader(io.StringIO(text))
     for cell in row:
-        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+        for part in re.split("[;|]", cell):  # where semicolons part cells
+            assert not part.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"))
         assert cell.isprintable()
 
 
@@ -60,6 +64,7 @@ def test_json_keeps_every_name_exactly(name: str) -> None:
 
 def test_printable_escapes_what_a_terminal_would_obey() -> None:
     assert printable("\x1b[31m\u202ea 한글") == "\\x1b[31m\\u202ea 한글"
+    assert printable("caf\udce9.png") == "caf\\xe9.png"
 
 
 def test_columns_align_text_to_the_left_and_numbers_to_the_right() -> None:

@@ -2,8 +2,10 @@ import io
 import json
 import os
 import struct
+import warnings
 import zlib
 from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -162,13 +164,68 @@ def test_copies_in_another_class_are_both_excluded(folder):
     assert faults["bees/ant.png"].startswith("the same file as ants/ant.3.png, of another class")
 
 
-def test_mirror_images_are_near_duplicates(folder):
+@pytest.mark.parametrize(
+    ("name", "kind", "excluded"),
+    [("ants/mirror.png", "near duplicate", 1), ("bees/mirror.png", "mirror image", 0)],
+)
+def test_mirror_images_are_near_duplicates_within_a_class(folder, name, kind, excluded):
     path = folder / "ants" / "ant.0.png"
     with Image.open(path) as image:
-        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "bees" / "mirror.png")
-    (fault,) = doctor(folder).faults
-    assert (fault.name, fault.kind) == ("bees/mirror.png", "near duplicate")
-    assert fault.detail.startswith("the mirror image of ants/ant.0.png, of another class")
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / name)
+    report = doctor(folder)
+    (fault,) = report.faults
+    assert (fault.name, fault.kind, len(report.exclusions)) == (name, kind, excluded)
+    assert "ants/ant.0.png" in fault.detail
+
+
+def test_of_near_duplicates_of_two_classes_none_stays(folder):
+    with Image.open(folder / "ants" / "ant.0.png") as image:
+        image.resize((90, 80)).save(folder / "bees" / "larger.png")
+    assert set(doctor(folder).exclusions) == {"ants/ant.0.png", "bees/larger.png"}
+
+
+def test_small_pictures_that_look_alike_are_left_alone(folder):
+    ring = Image.new("L", (28, 28))
+    ring.paste(255, (8, 4, 20, 24))
+    for level in range(3):
+        ring.putpixel((0, 0), level)
+        ring.save(folder / "ants" / f"ring.{level}.png")
+    assert {fault.kind for fault in doctor(folder).faults} == {"mode", "small"}
+
+
+def test_a_gif_that_ends_anywhere_is_left_out_if_its_first_frame_cannot_be_read(folder):
+    frames = [Image.fromarray(np.full((40, 40), level, np.uint8)) for level in (0, 99, 200)]
+    stream = io.BytesIO()
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+    content = stream.getvalue()
+    for end in range(1, len(content), 7):
+        (folder / "ants" / f"{end:04}.gif").write_bytes(content[:end])
+    report = doctor(folder)
+    readable = set()
+    for path in (folder / "ants").glob("*.gif"):
+        with warnings.catch_warnings(), suppress(DataError):
+            warnings.simplefilter("ignore")
+            classicnets.preparation.read_picture(path)
+            readable.add(f"ants/{path.name}")
+    left_out = {fault.name for fault in report.faults if fault.kind in ("damaged", "not a picture")}
+    assert readable
+    assert left_out == {f"ants/{path.name}" for path in (folder / "ants").glob("*.gif")} - readable
+
+
+def test_duplicates_across_parts_come_first(folder):
+    for number in range(30):
+        source = folder / "ants" / f"ant.{number % 4}.png"
+        (folder / "ants" / f"copy.{number:02}.png").write_bytes(source.read_bytes())
+    crosses = [fault.crosses for fault in doctor(folder).faults if "duplicate" in fault.kind]
+    assert crosses == sorted(crosses, reverse=True)
+    assert set(crosses) == {True, False}
+
+
+def test_a_class_that_loses_all_its_pictures_is_told(folder):
+    for path in (folder / "bees").iterdir():
+        path.write_bytes(b"no picture")
+    (fault,) = [fault for fault in doctor(folder).faults if fault.kind == "empty class"]
+    assert (fault.name, fault.detail) == ("bees", "all its pictures are to be left out")
 
 
 def test_duplicates_across_the_parts_of_the_split_are_told(folder):

@@ -13,7 +13,7 @@ from classicnets.errors import StorageError
 
 def cached(root):
     files = list_folders(root)
-    digests = [survey(path).digest for path in files.paths]
+    digests = [survey(path) for path in files.paths]
     return on_disk(root, files.paths, digests, 32, 0)[0]
 
 
@@ -30,7 +30,7 @@ def equal(pictures, others):
 def test_the_disk_gives_what_memory_would(folder):
     paths = list_folders(folder).paths
     found = in_memory(paths, 32, 0)
-    assert [one.digest for one in found] == [survey(path).digest for path in paths]
+    assert [one.digest for one in found] == [survey(path) for path in paths]
     expected = [one.pixels for one in found]
     assert all(min(picture.shape[:2]) == 32 for picture in expected)
     assert equal(cached(folder), expected)

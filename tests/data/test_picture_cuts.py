@@ -134,6 +134,15 @@ def test_a_net_of_ten_crops_gives_the_mean_of_ten_probabilities():
     assert torch.allclose(found, expected, atol=1e-6)
 
 
+def test_ten_crops_of_a_sure_net_stay_finite():
+    class Sure(torch.nn.Module):
+        def forward(self, crops):
+            return torch.tensor([[120.0, -10.0]]).expand(len(crops), 2)
+
+    found = TenCrop(Sure(), 28)(torch.zeros(1, 3, 32, 32))
+    assert torch.allclose(found, torch.tensor([[0.0, -130.0]]))
+
+
 def test_ten_crops_of_a_net_have_the_nets_own_size():
     net = torch.nn.Sequential(torch.nn.Flatten())
     with pytest.raises(ConfigError, match="size is None, and the net has no input_shape; give"):

@@ -2,9 +2,10 @@ import os
 
 import pytest
 
-from classicnets.data.cats_vs_dogs_set import list_cats_and_dogs
+from classicnets.data.cats_vs_dogs_set import folder_kind, list_cats_and_dogs
 from classicnets.data.picture_files import in_threads, list_folders, survey
 from classicnets.errors import DataError
+from classicnets.preparation import picture_size
 
 
 def test_names_are_sorted_and_labelled_by_their_folder(folder):
@@ -58,7 +59,7 @@ def test_any_name_is_a_name(folder, name):
     os.rename(folder / "ants" / "ant.0.png", path)  # noqa: PTH104
     files = list_folders(folder)
     assert f"ants/{os.fsdecode(name)}" in files.names
-    assert [survey(path).size[1] for path in files.paths[:10]] == [40] * 10
+    assert [picture_size(path)[1] for path in files.paths[:10]] == [40] * 10
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,30 @@ def test_a_folder_without_cats_and_dogs_is_refused(tmp_path, draw):
     draw(tmp_path / "cat.1.png", 1)
     with pytest.raises(DataError, match="class 'dog' .* has no pictures; put some there or remove"):
         list_cats_and_dogs(tmp_path).check()
+
+
+def test_parts_are_not_taken_for_classes(tmp_path, draw):
+    for number, name in enumerate(("train/cats/1", "train/dogs/2", "validation/cats/3")):
+        draw(tmp_path / f"{name}.png", number)
+    with pytest.raises(DataError, match="the folders train, validation: parts, not classes; give"):
+        list_folders(tmp_path)
+    assert folder_kind(tmp_path) == "cats_vs_dogs"
+    assert len(list_cats_and_dogs(tmp_path)) == 3
+
+
+def test_the_reason_given_is_that_of_the_usual_form(tmp_path, draw):
+    draw(tmp_path / "birds" / "1.png", 1)
+    with pytest.raises(DataError, match="has 1 folder, 'birds'; image_folder needs a folder for"):
+        folder_kind(tmp_path)
+
+
+def test_links_to_themselves_and_back_up_give_no_picture(tmp_path, draw):
+    for name in ("a/1.png", "b/2.png"):
+        draw(tmp_path / name, 1)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "a" / "loop.png").symlink_to(tmp_path / "a" / "loop.png")
+    (tmp_path / "a" / "up").symlink_to("..")
+    assert list_folders(tmp_path).names == ("a/1.png", "b/2.png")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classicnets.data.picture_files import PictureFiles
-from classicnets.data.picture_splits import split_rows
-from classicnets.errors import DataError
+from classicnets.data.picture_splits import check_split, split_rows
+from classicnets.errors import ConfigError, DataError
 
 
 def files(cats, dogs):
@@ -59,6 +59,40 @@ def test_by_content_the_parts_have_about_their_fractions():
     found = rows(files(1000, 1000), "hash")
     assert abs(len(found["train"]) - 1600) < 80
     assert abs(len(found["val"]) - 200) < 60
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        "half",
+        3,
+        (0.5, 0.5),
+        ("0.5", "0.25", "0.25"),
+        (0.5, 0.6, -0.1),
+        {"train": 5},
+        {"train": (1,)},
+        {"train": ("a", "b")},
+        {"train": (1, 5), "test": (5, 9)},
+        {"train": (5, 1), "test": (6, 9)},
+        {"train": (1, 5), "rest": (6, 9)},
+    ],
+    ids=str,
+)
+def test_what_is_no_split_is_refused(split):
+    with pytest.raises(ConfigError, match=r"^split is "):
+        check_split(split)
+
+
+def test_the_rest_may_be_many_numbers():
+    found = rows(files(8, 8), {"train": (0, 3), "test": (4, 10**12)})
+    assert len(found["test"]) == 8
+
+
+def test_the_chapters_split_of_other_pictures_warns():
+    with pytest.warns(
+        UserWarning, match="there are 600 pictures; of others than the chapter's 502"
+    ):
+        rows(files(300, 300), "textbook")
 
 
 def test_numbers_name_the_pictures_of_each_part():

@@ -25,8 +25,8 @@ def doctor(
 ) -> int:
     """Find what breaks training on a folder of pictures, or poisons it.
 
-    Bad files, copies of one picture, oddities: each by name. The exit status is 3 while there are
-    files that should be left out and are not.
+    Bad files, copies of one picture, oddities: each by name. The exit status is 3 while training
+    would fail: files should be left out and are not, or a class has none left.
     """
     from ..data import doctor as examine
 
@@ -45,4 +45,9 @@ def doctor(
             typer.echo(printable(str(written)))
         elif excluded:
             typer.echo("--fix writes the list that the loaders read; nothing is deleted")
-    return 3 if excluded and not written else 0
+    empty = [fault.name for fault in report.faults if fault.kind == "empty class"]
+    if empty and not as_json:
+        typer.echo(
+            printable(f"classes without pictures: {', '.join(empty)}; add some, or remove them")
+        )
+    return 3 if empty or (excluded and not written) else 0

@@ -3,18 +3,30 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# at the start of a cell, or of what is one where semicolons part cells; wide signs count as well
+_FORMULA = re.compile(r"(^|[;|])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would obey instead of show: control letters, marks of direction."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    """Escape what a terminal would obey instead of show: control letters, marks of direction.
+
+    A byte of a file's name that is no UTF-8 is written as `x` and two digits after a backslash.
+    """
+
+    def shown(letter: str) -> str:
+        if letter.isprintable():
+            return letter
+        byte = ord(letter) - 0xDC00  # as Python holds such bytes
+        return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else ascii(letter)[1:-1]
+
+    return "".join(map(shown, text))
 
 
 def to_json(value: Any) -> str:
@@ -43,7 +55,8 @@ def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 def to_csv(rows: Iterable[Sequence[str | int | float]]) -> str:
     """Rows as CSV, text cells guarded against being taken for a formula, numbers as they are.
 
-    A text cell that starts like a formula gets an apostrophe before it (OWASP, "CSV Injection").
+    Where a text cell starts like a formula, or would if semicolons parted cells, an apostrophe goes
+    before it (OWASP, "CSV Injection").
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -53,7 +66,7 @@ def to_csv(rows: Iterable[Sequence[str | int | float]]) -> str:
 
 
 def _guarded(text: str) -> str:
-    return ("'" if text.startswith(_FORMULA_STARTS) else "") + printable(text)
+    return printable(_FORMULA.sub(r"\1'", text))
 
 
 def write_text(path: Path, text: str) -> None:

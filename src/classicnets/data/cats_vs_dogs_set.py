@@ -61,33 +61,46 @@ def cats_vs_dogs(
         ConfigError, DataError, DeviceError, StorageError: as `image_folder` does.
     """
     options = PictureOptions(
-        image_size,
-        resize,
-        batch_size,
-        split,
-        augment,
-        num_workers,
-        cache,
-        memory_limit,
-        on_bad,
-        max_skipped,
-        seed,
+        image_size=image_size,
+        resize=resize,
+        batch_size=batch_size,
+        split=split,
+        augment=augment,
+        num_workers=num_workers,
+        cache=cache,
+        memory_limit=memory_limit,
+        on_bad=on_bad,
+        max_skipped=max_skipped,
+        seed=seed,
     )
     files = list_cats_and_dogs(root)
     return make_picture_splits("cats_vs_dogs", files, options, device, progress)
 
 
 def folder_kind(root: str | os.PathLike[str]) -> str:
-    """The function that a folder is for: "image_folder" if it has a folder for each class.
+    """The function that a folder is for: "image_folder", or "cats_vs_dogs" if it has those.
 
-    It is "cats_vs_dogs" if its folders are of cats and dogs, or are fewer than two.
+    Raises:
+        DataError: it is for neither.
     """
-    try:
-        classes = list_folders(root).classes
-    except DataError:
-        return "cats_vs_dogs"
+    classes = list_any_folder(root).classes
     cats_and_dogs = {name.casefold().removesuffix("s") for name in classes} == set(_CLASSES)
     return "cats_vs_dogs" if cats_and_dogs else "image_folder"
+
+
+def list_any_folder(root: str | os.PathLike[str]) -> PictureFiles:
+    """The pictures of a folder of any form: by `list_folders`, else by `list_cats_and_dogs`.
+
+    Raises:
+        DataError: as `list_folders` does, for a folder that is of neither form.
+    """
+    try:
+        return list_folders(root)
+    except DataError as error:
+        try:
+            return list_cats_and_dogs(root)
+        except DataError:
+            raise error from None
 
 
 def list_cats_and_dogs(root: str | os.PathLike[str]) -> PictureFiles:

@@ -7,6 +7,7 @@ read.
 import json
 import os
 import secrets
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from classicnets.errors import DataError, StorageError
-from classicnets.preparation import read_pixels
+from classicnets.preparation import is_moving, read_pixels
 
-from .cats_vs_dogs_set import list_cats_and_dogs
+from .cats_vs_dogs_set import list_any_folder
 from .near_duplicates import fingerprint, near_duplicates
 from .picture_files import (
     AT_ONCE,
@@ -29,7 +30,6 @@ from .picture_files import (
     PictureFiles,
     in_threads,
     is_picture,
-    list_folders,
     survey,
     walk,
 )
@@ -59,14 +59,17 @@ class Fault:
     Attributes:
         name: of the file, relative to the folder, or of the class.
         kind: "empty", "unreadable", "not a picture", "too large", "damaged", "exact duplicate",
-            "near duplicate": should take no part; "empty class", "passed over", "small", "one
-            colour", "moving", "mode", "wrong ending": for you to judge.
+            "near duplicate": should take no part; "empty class": stops training, maybe once those
+            take no part; "mirror image", of another class, "passed over", "small", "one colour",
+            "moving", "mode", "wrong ending": for you to judge.
         detail: what exactly, in words.
+        crosses: whether it is the duplicate of a picture in another part of the split.
     """
 
     name: str
     kind: str
     detail: str
+    crosses: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Report:
     Attributes:
         root: the folder.
         classes: the number of files of each class, excluded ones apart.
-        faults: sorted by kind, the gravest first, then by name.
+        faults: sorted by kind, the gravest first, then those across parts, then by name.
         excluded: how many files the folder's `exclude.json` names already.
     """
 
@@ -142,8 +145,9 @@ def doctor(
     """Look at each file below a folder of pictures for what breaks training or poisons it.
 
     Every picture is decoded. Exact duplicates are found by content; near ones (resized,
-    recompressed, mirrored) by correlation of 16x16 grey levels above 0.97. Of duplicates the first
-    in the order of names stays, unless their classes differ.
+    recompressed, mirrored) by correlation of 24x24 grey levels above 0.985, among pictures with
+    sides of 32 pixels and more. Of duplicates the first in the order of names stays; where classes
+    differ none does, but for mirror images, which may well differ in class.
 
     Args:
         root: a folder that `image_folder` or `cats_vs_dogs` takes; classes may be empty here.
@@ -166,32 +170,34 @@ def doctor(
     """
     root = Path(root)
     excluded = read_exclusions(root)
-    files = _listing(root)
+    files = list_any_folder(root)
     files = files.choose([row for row, name in enumerate(files.names) if name not in excluded])
     pairs = list(zip(files.names, files.paths, strict=True))
     shown = reading_bar(pairs, "examining") if progress else pairs
-    examined = list(in_threads(_examine, shown, num_workers, AT_ONCE))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "a picture moves")  # told here by name
+        examined = list(in_threads(_examine, shown, num_workers, AT_ONCE))
     faults = [fault for one in examined for fault in one.faults]
     faults.extend(_duplicates(files, examined, split, seed))
     counts = Counter(files.labels)
     classes = {name: counts[label] for label, name in enumerate(files.classes)}
-    for name, count in classes.items():
-        if not count:
-            faults.append(Fault(name, "empty class", "it has no pictures"))
+    lost = {fault.name for fault in faults if fault.kind in _EXCLUDED}
+    left = Counter(
+        label for own, label in zip(files.names, files.labels, strict=True) if own not in lost
+    )
+    for label, (name, count) in enumerate(classes.items()):
+        if not left[label]:
+            detail = "all its pictures are to be left out" if count else "it has no pictures"
+            faults.append(Fault(name, "empty class", detail))
     faults.extend(_passed_over(root, {*files.names, *excluded, EXCLUSIONS}))
     gravity = {kind: place for place, kind in enumerate(_EXCLUDED)}
-    faults.sort(key=lambda fault: (gravity.get(fault.kind, len(gravity)), fault.kind, fault.name))
+
+    def place(fault: Fault) -> tuple[int, str, bool, str]:
+        grave = gravity.get(fault.kind, len(gravity))
+        return grave, fault.kind, not fault.crosses, fault.name
+
+    faults.sort(key=place)
     return Report(root, classes, tuple(faults), len(excluded))
-
-
-def _listing(root: Path) -> PictureFiles:
-    try:
-        return list_folders(root)
-    except DataError as error:
-        try:
-            return list_cats_and_dogs(root)
-        except DataError:
-            raise error from None
 
 
 def _passed_over(root: Path, known: set[str]) -> Iterator[Fault]:
@@ -216,7 +222,7 @@ def _examine(item: tuple[str, str]) -> _Examined:
     if not num_bytes:
         return _Examined((Fault(name, "empty", "it has 0 bytes"),))
     try:
-        digest = survey(path).digest
+        digest = survey(path)
         image = Image.fromarray(read_pixels(path).numpy())
     except DataError as error:
         detail = str(error).removeprefix(f"{path}: ").partition("; give a whole file")[0]
@@ -225,6 +231,8 @@ def _examine(item: tuple[str, str]) -> _Examined:
     prints = fingerprint(image)
     if prints is None:
         notes.append(("one colour", "it shows nothing"))
+    if min(image.size) < _SMALL_SIDE:  # so little detail is often alike
+        prints = None
     return _Examined(tuple(Fault(name, *note) for note in notes), digest, prints)
 
 
@@ -244,7 +252,7 @@ def _notes(path: str, num_bytes: int) -> Iterator[tuple[str, str]]:
             yield "wrong ending", f"it is {written}"
         if image.mode != "RGB":
             yield "mode", f"its pixels are {image.mode}; they become RGB"
-        if getattr(image, "is_animated", False) and image.format != "MPO":
+        if is_moving(path):
             yield "moving", "only its first frame is used"
         if min(image.size) < _SMALL_SIDE or num_bytes < _SMALL_FILE:
             yield "small", f"{image.width}x{image.height} pixels in {num_bytes} bytes"
@@ -261,9 +269,10 @@ def _duplicates(
         words = f"{what} {of}"
         if files.labels[row] != files.labels[other]:
             words += ", of another class"
-        if part.get(name) != part.get(of):
+        crosses = part.get(name) != part.get(of)
+        if crosses:
             words += f"; they lie in {part.get(name)} and {part.get(of)}"
-        return Fault(name, kind, words)
+        return Fault(name, kind, words, crosses)
 
     groups: dict[bytes, list[int]] = defaultdict(list)
     for row, digest in found.items():
@@ -277,12 +286,21 @@ def _duplicates(
 
     firsts = [rows[0] for rows in groups.values() if examined[rows[0]].fingerprint is not None]
     prints = [one for row in firsts if (one := examined[row].fingerprint) is not None]
-    told = set()
+    told: set[int] = set()
     for earlier, later, mirrored in near_duplicates(prints):
-        if later not in told:
-            told.add(later)
-            what = "the mirror image of" if mirrored else "shows the same as"
-            yield fault(firsts[later], firsts[earlier], "near duplicate", what)
+        row, other = firsts[later], firsts[earlier]
+        differ = files.labels[row] != files.labels[other]
+        if told & {row, other}:
+            continue
+        if mirrored and differ:
+            yield fault(row, other, "mirror image", "it may show the same as")
+            continue
+        what = "the mirror image of" if mirrored else "shows the same as"
+        yield fault(row, other, "near duplicate", what)
+        told.add(row)
+        if differ:
+            yield fault(other, row, "near duplicate", what)
+            told.add(other)
 
 
 def _parts(

@@ -83,16 +83,16 @@ def image_folder(
         torch.Size([2, 3, 28, 28])
     """
     options = PictureOptions(
-        image_size,
-        resize,
-        batch_size,
-        split,
-        augment,
-        num_workers,
-        cache,
-        memory_limit,
-        on_bad,
-        max_skipped,
-        seed,
+        image_size=image_size,
+        resize=resize,
+        batch_size=batch_size,
+        split=split,
+        augment=augment,
+        num_workers=num_workers,
+        cache=cache,
+        memory_limit=memory_limit,
+        on_bad=on_bad,
+        max_skipped=max_skipped,
+        seed=seed,
     )
     return make_picture_splits("image_folder", list_folders(root), options, device, progress)

@@ -1,8 +1,8 @@
 """Pictures that show the same though their files differ: resized, recompressed, mirrored.
 
-Each picture becomes 16x16 grey levels, less their mean, at unit length; the product of two such
-vectors is their correlation. On the two sets of cats and dogs, 1,502 different pictures reach 0.92
-with each other, and the 500 that are in both, at two sizes, 0.9998.
+Each picture becomes 24x24 grey levels, less their mean, at unit length; the product of two such
+vectors is their correlation. Fifty cats and dogs reach 0.99 with themselves at a quarter of their
+size, at JPEG's quality 5, or a fifth brighter; of 1,502 no two different ones reach 0.90.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image
 
-_SIDE = 16
-_CORRELATION = 0.97  # from which on two pictures are taken for one
+_SIDE = 24
+_CORRELATION = 0.985  # from which on two pictures are taken for one
 _FLAT = 2.0  # grey levels of deviation below which a picture shows nothing to compare
 _BLOCK = 2048
 
 
 def fingerprint(image: "Image.Image") -> NDArray[np.float32] | None:
-    """What `near_duplicates` compares, float32 (256,); None for a picture of one colour."""
+    """What `near_duplicates` compares, float32 (576,); None for a picture of one colour."""
     from PIL import Image
 
     small = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
@@ -43,6 +43,6 @@ def near_duplicates(prints: Sequence[NDArray[np.float32]]) -> Iterator[tuple[int
         block = all_prints[first : first + _BLOCK].T
         straight = all_prints[first:] @ block > _CORRELATION
         either = straight | (mirrored[first:] @ block > _CORRELATION)
-        for later, earlier in np.argwhere(either).tolist():
-            if earlier < later:
-                yield first + earlier, first + later, not straight[later, earlier]
+        for later in np.flatnonzero(either.any(axis=1)):
+            for earlier in np.flatnonzero(either[later, :later]):
+                yield first + int(earlier), first + int(later), not straight[later, earlier]

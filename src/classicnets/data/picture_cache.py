@@ -213,7 +213,7 @@ def _write(path: Path, pictures: Iterable[Tensor | DataError]) -> None:
 
 def _table(path: Path) -> NDArray[np.int64] | None:
     """The table of a cache file; None where the file is not whole."""
-    with path.open("rb") as file, suppress(OSError, struct.error):
+    with suppress(OSError, struct.error), path.open("rb") as file:
         end = file.seek(-_TAIL.size, os.SEEK_END)
         count, expected, magic = _TAIL.unpack(file.read())
         if magic == _MAGIC and 0 < 24 * count <= end:

@@ -4,6 +4,7 @@ A cut is a pure function of pictures and uniform numbers, so that what a picture
 seed, epoch and index alone.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -97,7 +98,8 @@ class AlexNet2012Cut:
     """Random crops of the central square of 256, mirrored half the time, their colours shifted.
 
     Paper: Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks",
-    NIPS 2012, sec. 2 and 4.1. The crops are not resized. To each pixel is added
+    NIPS 2012, sec. 2 and 4.1. The crops are not resized; of 224 pixels there are 33x33, where the
+    paper's 2,048 pictures mean 32x32 and both mirrorings. To each pixel is added
     [p1 p2 p3][a1 l1, a2 l2, a3 l3]^T, a_i normal with deviation 0.1, drawn once per picture.
 
     Args:
@@ -132,7 +134,7 @@ def make_cut(augment: str | None, image_size: int, side: int) -> Cut:
         "crop-flip": CropFlip(image_size),
         "alexnet2012": AlexNet2012Cut(image_size, side),
     }
-    if augment not in cuts:
+    if not isinstance(augment, str | None) or augment not in cuts:
         raise ConfigError(
             f"augment is {augment!r}; it is None or one of {', '.join(filter(None, cuts))}"
         )
@@ -163,7 +165,8 @@ class TenCrop(nn.Module):
     """A net that looks at ten crops of each picture, as AlexNet was evaluated in 2012.
 
     Its output is the logarithm of the mean of the ten softmax outputs (NIPS 2012, sec. 4.1), so
-    that `evaluate` and `predict` take it like any net. Give it pictures of 256 for crops of 224.
+    that `evaluate` and `predict` take it like any net. Give it the middle 256 of pictures for crops
+    of 224: `image_folder(root, image_size=256, resize=256)`.
 
     Args:
         model: the net.
@@ -193,7 +196,8 @@ class TenCrop(nn.Module):
         """Logarithms of the mean probabilities."""
         crops = ten_crops(images, self.size)
         outputs: Tensor = self.model(crops.flatten(0, 1))
-        return outputs.softmax(1).view(*crops.shape[:2], -1).mean(1).log()
+        logs = outputs.log_softmax(1).view(*crops.shape[:2], -1)
+        return logs.logsumexp(1) - math.log(crops.shape[1])
 
 
 def _squares(count: int, size: int, kind: type = np.uint8) -> NDArray[Any]:

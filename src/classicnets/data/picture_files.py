@@ -3,7 +3,7 @@
 Rules: a class is a folder, its name the class's; classes and files are sorted by code point. Only
 JPEG, PNG, WebP, BMP and GIF are pictures, told by the ending of the name. Whatever begins with a
 dot, and what systems leave behind (`Thumbs.db`, `__MACOSX`), is passed over, as are files beside
-the class folders. Links are followed, each folder entered once.
+the class folders. Links are followed, each folder entered once, and none that leads back up.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ ENDINGS = {
     ".gif": "GIF",
 }
 AT_ONCE = 8  # files that a thread reads before it hands over what it found
+_PARTS = {"train", "training", "val", "valid", "validation", "test", "testing", "test1", "dev"}
 _LEFT_BEHIND = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 
 _In = TypeVar("_In")
@@ -76,29 +77,18 @@ class PictureFiles:
             )
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What is known of a file before it is decoded.
-
-    Attributes:
-        digest: SHA-256 of its bytes.
-        size: width and height of the picture as it lies in the file.
-    """
-
-    digest: bytes
-    size: tuple[int, int]
-
-
 def list_folders(root: str | os.PathLike[str]) -> PictureFiles:
     """The pictures below `root`, one folder a class, which may be empty.
 
     Raises:
-        DataError: no such folder; fewer than two classes; two whose names differ in case alone; a
-            folder that cannot be read.
+        DataError: no such folder; fewer than two classes; two whose names differ in case alone;
+            parts of a set in the place of classes; a folder that cannot be read.
     """
     root = Path(root)
     with _scan(root) as entries:
-        classes = sorted(entry.name for entry in entries if entry.is_dir() and _counts(entry.name))
+        classes = sorted(
+            entry.name for entry in entries if _is_folder(entry) and _counts(entry.name)
+        )
     if len(classes) < 2:
         found = f"1 folder, {classes[0]!r}" if classes else "no folder"
         raise DataError(
@@ -106,6 +96,11 @@ def list_folders(root: str | os.PathLike[str]) -> PictureFiles:
             "(cats_vs_dogs also takes files named cat.0.jpg, dog.0.jpg, ...)"
         )
     check_case(classes, root)
+    if {name.casefold() for name in classes} <= _PARTS:
+        raise DataError(
+            f"{str(root)!r} has the folders {', '.join(classes)}: parts, not classes; give one of "
+            "them, or join the folders of each class, for the parts are made here"
+        )
     listed = [
         (name, label) for label, folder in enumerate(classes) for name in pictures(root, folder)
     ]
@@ -130,28 +125,42 @@ def pictures(root: Path, folder: str = "") -> Iterator[str]:
 
 def is_picture(entry: "os.DirEntry[str]") -> bool:
     """Whether a file is taken for a picture: by its ending, and being no pipe or broken link."""
-    return entry.name.lower().endswith(tuple(ENDINGS)) and entry.is_file()
+    try:
+        return entry.name.lower().endswith(tuple(ENDINGS)) and entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def walk(root: Path, folder: str = "") -> Iterator[tuple[str, "os.DirEntry[str]"]]:
     """All that is no folder in a folder of `root` and in those below it, and is not passed over."""
-    pending, entered = [folder], set()
+    pending, entered = [folder], {_identity(root)} if folder else set()
     while pending:
         inside = pending.pop()
         place = root / inside
         with _scan(place) as entries:
-            status = place.stat()
-            if (status.st_dev, status.st_ino) in entered:  # a link back up
+            if (identity := _identity(place)) in entered:  # a link back up
                 continue
-            entered.add((status.st_dev, status.st_ino))
+            entered.add(identity)
             for entry in entries:
                 name = f"{inside}/{entry.name}" if inside else entry.name
                 if not _counts(entry.name):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     pending.append(name)
                 else:
                     yield name, entry
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def check_case(names: Iterable[str], root: Path) -> None:
@@ -175,13 +184,15 @@ def digest(path: str) -> bytes:
         raise DataError(f"{path!r} cannot be read: {error.strerror}") from error
 
 
-def survey(path: str) -> Survey:
-    """Read a file's content for its digest and its header for the size; nothing is decoded.
+def survey(path: str) -> bytes:
+    """SHA-256 of a file's bytes, its header looked at; nothing is decoded.
 
     Raises:
         DataError: a file that cannot be read, or whose header shows that it cannot be used.
     """
-    return Survey(digest(path), picture_size(path))
+    found = digest(path)
+    picture_size(path)
+    return found
 
 
 def in_threads(

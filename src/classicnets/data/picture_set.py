@@ -22,7 +22,7 @@ from .picture_cache import CACHES, DecodedAnew, Kept, Pictures, in_memory, on_di
 from .picture_cuts import CentreCut, Cut, make_cut
 from .picture_files import AT_ONCE, PictureFiles, in_threads, or_error, survey
 from .picture_loader import PictureLoader
-from .picture_splits import Split, split_rows, split_to_json
+from .picture_splits import Split, check_split, split_rows, split_to_json
 from .reading_bar import Shown, reading_bar, unseen
 from .splits import Splits
 
@@ -33,7 +33,7 @@ _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PictureOptions:
     """What a user chooses about a set of pictures; checked before any file is read."""
 
@@ -67,8 +67,9 @@ class PictureOptions:
             raise ConfigError(f"cache is {self.cache!r}; it is one of {', '.join(CACHES)}")
         if self.on_bad not in ("error", "skip"):
             raise ConfigError(f"on_bad is {self.on_bad!r}; it is 'error' or 'skip'")
-        if not 0 <= self.max_skipped <= 1:
+        if not isinstance(self.max_skipped, int | float) or not 0 <= self.max_skipped <= 1:
             raise ConfigError(f"max_skipped is {self.max_skipped!r}; it is a part, 0 to 1")
+        check_split(self.split)
         make_cut(self.augment, self.image_size, self.side)
 
     @property
@@ -183,7 +184,7 @@ def _read(
             )
 
     surveys = list(in_threads(or_error(survey), shown(paths, "reading"), workers, AT_ONCE))
-    found = _placed([one if isinstance(one, DataError) else one.digest for one in surveys])
+    found = _placed(surveys)
     good = [row for row, one in enumerate(found) if isinstance(one, _Read)]
     paths = [paths[row] for row in good]
     pictures: Pictures = DecodedAnew(paths, side)

@@ -2,7 +2,9 @@
 
 import random
 import re
+import warnings
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,6 +20,18 @@ FRACTIONS = (0.8, 0.1, 0.1)
 _CHAPTER = (400, 10)  # the first so many train, the last so many test, the rest validates
 
 Split = str | Sequence[float] | Mapping[str, Sequence[int]]
+
+
+def check_split(split: Any) -> None:
+    """Raise ConfigError for what `split_rows` cannot split by."""
+    if isinstance(split, Mapping):
+        _ranges(split)
+    elif split not in ("hash", "textbook") if isinstance(split, str) else not _are_fractions(split):
+        raise ConfigError(
+            f"split is {split!r}; give three fractions that add up to 1, 'hash', 'textbook', or "
+            "the numbers of each part, such as {'train': (1, 800), 'val': (801, 900), "
+            "'test': (901, 1000)}"
+        )
 
 
 def split_rows(
@@ -40,6 +54,7 @@ def split_rows(
         ConfigError: a split that is none of these.
         DataError: a part without pictures that should have some.
     """
+    check_split(split)
     parts: Sequence[str | None]
     if split == "hash":
         parts = list(map(_by_content, digests))
@@ -47,14 +62,9 @@ def split_rows(
         parts = _textbook(len(files))
     elif isinstance(split, Mapping):
         parts = _by_number(files.names, split)
-    elif isinstance(split, str) or not _are_fractions(split):
-        raise ConfigError(
-            f"split is {split!r}; give three fractions that add up to 1, 'hash', 'textbook', or "
-            "the numbers of each part, such as {'train': (1, 800), 'val': (801, 900), "
-            "'test': (901, 1000)}"
-        )
     else:
-        parts = _by_seed(files.labels, len(files.classes), split, seed)
+        fractions = [float(part) for part in split]
+        parts = _by_seed(files.labels, len(files.classes), fractions, seed)
     rows = {part: [row for row, own in enumerate(parts) if own == part] for part in PARTS}
     for part in ("train", "test"):
         if not rows[part]:
@@ -73,11 +83,12 @@ def split_to_json(split: Split) -> Any:
 
 
 def _are_fractions(split: Any) -> bool:
-    try:
-        fractions = [float(part) for part in split]
-    except (TypeError, ValueError):
-        return False
-    return len(fractions) == 3 and min(fractions) >= 0 and abs(sum(fractions) - 1) < 1e-9
+    return (
+        isinstance(split, Sequence)
+        and len(split) == 3
+        and all(isinstance(part, int | float) and part >= 0 for part in split)
+        and abs(sum(split) - 1) < 1e-9
+    )
 
 
 def _by_seed(
@@ -109,6 +120,13 @@ def _textbook(count: int) -> list[str]:
             f"split is 'textbook', which takes {train} pictures to train and {test} to test and "
             f"validates with the others; there are {count}, give the chapter's 502"
         )
+    if count != 502:
+        warnings.warn(
+            f"split is 'textbook', and there are {count} pictures; of others than the chapter's "
+            "502 it makes other parts",
+            UserWarning,
+            stacklevel=4,
+        )
     order = list(range(count))
     random.Random(42).shuffle(order)  # noqa: S311
     parts = ["val"] * count
@@ -120,16 +138,26 @@ def _textbook(count: int) -> list[str]:
 
 
 def _by_number(names: Sequence[str], split: Mapping[str, Sequence[int]]) -> list[str | None]:
-    ranges = {part: range(first, last + 1) for part, (first, last) in split.items()}
-    if not set(ranges) <= set(PARTS) or len(set().union(*ranges.values())) < sum(
-        map(len, ranges.values())
-    ):
-        raise ConfigError(
-            f"split is {split!r}; its parts are {', '.join(PARTS)}, each with a first and a last "
-            "number that lie in no other part"
-        )
+    ranges = _ranges(split)
     numbers = [re.findall(r"[0-9]+", name.rpartition("/")[2]) for name in names]
     return [
         next((part for part in ranges if found and int(found[-1]) in ranges[part]), None)
         for found in numbers
     ]
+
+
+def _ranges(split: Mapping[str, Sequence[int]]) -> dict[str, range]:
+    """The numbers of each part; ConfigError where they are none or overlap."""
+    pairs = {part: list(ends) if isinstance(ends, Sequence) else [] for part, ends in split.items()}
+    whole = all(
+        len(ends) == 2 and all(type(end) is int for end in ends) and ends[0] <= ends[1]
+        for ends in pairs.values()
+    )
+    in_order = sorted(pairs.values()) if whole else []
+    overlap = any(after[0] <= before[1] for before, after in pairwise(in_order))
+    if not whole or overlap or not set(split) <= set(PARTS):
+        raise ConfigError(
+            f"split is {split!r}; its parts are {', '.join(PARTS)}, each with a first and a last "
+            "number that lie in no other part"
+        )
+    return {part: range(first, last + 1) for part, (first, last) in pairs.items()}
