@@ -5,15 +5,17 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import classicnets
 from classicnets import create_model, list_models, recipes, run_data, runs
 from classicnets.cli import main
-from classicnets.errors import ConfigError, DataError
+from classicnets.errors import ConfigError, DataError, DeviceError
 from classicnets.run_plots import KINDS
 from classicnets.runs import Run, open_run, train
 
@@ -83,6 +85,29 @@ def test_a_data_set_goes_before_a_folder_of_its_name(
     assert run_data.place_of("./digits", None) == ("image_folder", "./digits")
 
 
+def test_a_folder_and_a_root_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="which is a folder, and root is 'there'; give the folder"
+    ):
+        run_data.place_of(str(tmp_path), "there")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"split": ["0.5", "0.25", "0.25"]}, {"max_skipped": "abc"}, {"augment": [1]}],
+    ids=str,
+)
+def test_an_option_that_cannot_work_is_told_before_any_file_is_read(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    root = draw(tmp_path)
+    next(root.rglob("*.png")).write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match=f"^{next(iter(options))} is "):
+        run_data.load_data("image_folder", options, root)
+    with pytest.raises(DeviceError, match="device is 'abacus'"):
+        classicnets.data.image_folder(root, device="abacus")
+
+
 def test_every_data_set_of_a_recipe_can_be_loaded() -> None:
     assert {recipe.data for recipe in recipes.list_recipes()} == set(run_data.DATA_SETS)
 
@@ -115,6 +140,16 @@ def test_a_folder_that_is_not_there_is_told() -> None:
 def test_an_option_that_the_data_do_not_have_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'colour' is no option of data\.image_folder; those ar"):
         train("lenet5", data=str(draw(tmp_path)), data_options={"colour": 1}, progress=False)
+
+
+def test_a_part_that_the_split_does_not_have_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"split": {"train": (1, 15), "test": (16, 20)}, **SMALL}
+    root, out = draw(tmp_path / "data"), tmp_path / "run"
+    train("lenet5", data=str(root), data_options=options, epochs=1, out=out, progress=False)
+    assert main(["evaluate", str(out), "--part", "val"]) == 3
+    assert "part is val, and the split of this run has none" in capsys.readouterr().err
 
 
 def test_options_of_the_data_are_kept_with_the_run(tmp_path: Path) -> None:

@@ -20,9 +20,19 @@ _OURS = ("root", "device", "download", "progress")  # arguments that are no opti
 
 
 def place_of(name: str | None, root: str | Path | None) -> tuple[str | None, str | Path | None]:
-    """The name of a data set and its root, where a folder of pictures may stand for both."""
-    if name is None or name in DATA_SETS or root is not None or not Path(name).is_dir():
+    """The name of a data set and its root, where a folder of pictures may stand for both.
+
+    Raises:
+        ConfigError: a folder and a root.
+        DataError: the folder has no pictures in classes.
+    """
+    if name is None or name in DATA_SETS or not Path(name).is_dir():
         return name, root
+    if root is not None:
+        raise ConfigError(
+            f"data is {name!r}, which is a folder, and root is {str(root)!r}; give the folder "
+            "alone, or with the root the name of a data set"
+        )
     return folder_kind(name), name
 
 

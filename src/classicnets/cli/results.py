@@ -41,6 +41,8 @@ def evaluate(
     opened = open_run(run)
     splits = opened.data(root=root, download=not no_download)
     loader = getattr(splits, part.value)
+    if loader is None:
+        raise DataError(f"part is {part.value}, and the split of this run has none; give another")
     evaluation = measure(opened.model, loader, device=device, loss=opened.loss)
     if as_json:
         print_json(

@@ -23,6 +23,17 @@ from .picture_files import in_threads
 from .streams import permutation, uniform
 
 
+def find_device(device: torch.device | str) -> torch.device:
+    """Where batches shall appear; DeviceError where there is no such device."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
+        raise DeviceError(
+            f"device is {str(device)!r}, and the data cannot be put there ({error}); "
+            "'cpu' always exists"
+        ) from error
+
+
 class PictureLoader:
     """Batches of (images, labels) cut from pictures as they are asked for.
 
@@ -143,13 +154,7 @@ class PictureLoader:
         The pictures themselves stay in the machine's memory. The other one starts at the epoch
         this one would give next, and counts its own.
         """
-        try:
-            place = torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
-            raise DeviceError(
-                f"device is {str(device)!r}, and the data cannot be put there ({error}); "
-                "'cpu' always exists"
-            ) from error
+        place = find_device(device)
         if place == self.device:
             return self
         moved = copy.copy(self)

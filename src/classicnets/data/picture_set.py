@@ -21,7 +21,7 @@ from .loader import check_integer
 from .picture_cache import CACHES, DecodedAnew, Kept, Pictures, in_memory, on_disk
 from .picture_cuts import CentreCut, Cut, make_cut
 from .picture_files import AT_ONCE, PictureFiles, in_threads, or_error, survey
-from .picture_loader import PictureLoader
+from .picture_loader import PictureLoader, find_device
 from .picture_splits import Split, check_split, split_rows, split_to_json
 from .reading_bar import Shown, reading_bar, unseen
 from .splits import Splits
@@ -92,6 +92,7 @@ def make_picture_splits(
     progress: bool,
 ) -> Splits:
     """Read the files, leave out what cannot be used or shall not be, and make the three loaders."""
+    place = find_device(device)
     shown = reading_bar if progress else unseen
     excluded = read_exclusions(files.root)
     files = files.choose([row for row, own in enumerate(files.names) if own not in excluded])
@@ -133,7 +134,7 @@ def make_picture_splits(
                 "name": f"{name}/{part}",
                 "files": _identity(files, digests, rows.tolist()),
             },
-        ).to(device)
+        ).to(place)
 
     middle = CentreCut(options.image_size)
     training_cut = make_cut(options.augment, options.image_size, options.side)
