@@ -249,9 +249,9 @@ both learn, and it is shown which mistake cost what.
 Figures are the mean and the standard deviation over seeds, in brackets each seed; none is left out.
 A seed rules the first weights, the order, the crops and the dropout; the split is always the same.
 The recipes are the first that were run whole; nothing in them was tuned on these runs. The epoch
-whose weights count is the best by validation pictures, of which there are 92 and 200: the best of 60
-epochs on so few is too good by some points, so look to the test. Its pictures were looked at once.
-With 1,400 test pictures chance alone moves an accuracy of 70 % by 2.4 points either way
+whose weights count is the best by validation pictures, of which there are 92 and 200: the best of
+60 epochs on so few is too good by some points, so look to the test. Its pictures were looked at
+once. With 1,400 test pictures chance alone moves an accuracy of 70 % by 2.4 points either way
 (95 % interval), with 200 pictures by 6.3. Times are those of one thread, two runs at a time on
 two cores: {machine}.
 
