@@ -30,7 +30,7 @@ from classicnets.cli.benchmark import speed_table
 
 
 def tests(setting: Setting) -> dict[str, Any]:
-    """The tests that need a GPU and skip elsewhere: those with cuda or gpu in their name."""
+    """The tests that need a GPU and skip elsewhere, by the words in their names."""
     words = [
         sys.executable,
         "-m",
@@ -39,7 +39,7 @@ def tests(setting: Setting) -> dict[str, Any]:
         "-p",
         "no:cacheprovider",
         "-k",
-        "cuda or gpu",
+        "cuda or gpu or captured",
         "-rfEs",
     ]
     words += ["tests/models" if setting.tiny else "tests"]

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -301,7 +302,8 @@ def _noise(model: nn.Module, place: torch.device, size: int, count: int) -> Tens
 def _clock(call: Callable[[], object], place: torch.device, repeats: int) -> list[float]:
     """Seconds of each of some calls after a first that warms up, the device's work included."""
     taken = []
-    wait = torch.get_device_module(place).synchronize
+    module = torch.get_device_module(place)
+    wait = module.synchronize if place.type == "cpu" else partial(module.synchronize, place)
     for _ in range(repeats + 1):
         wait()
         begun = time.perf_counter()

@@ -1,6 +1,7 @@
 """Steps captured as a CUDA graph; all but the rule itself need a GPU."""
 
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from classicnets.data import TensorLoader
 from classicnets.preparation import Preparation
 from classicnets.training import captured_step
 from classicnets.training.captured_step import CapturedStep, reason_not_to_capture
+from classicnets.training.step import Step
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -45,7 +47,7 @@ def test_captured_steps_learn_what_eager_ones_do(
     monkeypatch: pytest.MonkeyPatch, optimizer: str, schedule: str | None
 ) -> None:
     captured = trained(optimizer=optimizer, schedule=schedule)
-    monkeypatch.setattr(CapturedStep, "EAGER_STEPS", 10**9)
+    monkeypatch.setattr(Step, "capture", lambda step: None)
     torch.testing.assert_close(
         captured, trained(optimizer=optimizer, schedule=schedule), rtol=1e-3, atol=1e-4
     )
@@ -93,14 +95,13 @@ def adam(**options: Any) -> torch.optim.Optimizer:
         ({"compiled": True}, "compile=True"),
         ({"precision": "fp16"}, "gradient scaler of fp16"),
         ({"accumulate": 4}, "accumulate=4"),
-        ({"num_batches": 2}, "only 2 batches"),
         ({}, "this Adam keeps its learning rate on the CPU"),
     ],
 )
 def test_what_keeps_a_step_from_being_captured_is_named(
     change: dict[str, Any], reason: str
 ) -> None:
-    settings = {"precision": "float32", "accumulate": 1, "compiled": False, "num_batches": 100}
+    settings = {"precision": "float32", "accumulate": 1, "compiled": False}
     assert reason in str(reason_not_to_capture(adam(), **{**settings, **change}))
 
 
@@ -111,3 +112,108 @@ def test_eager_steps_are_told_once_in_a_line() -> None:
     assert [str(w.message) for w in caught] == [
         "fit runs its steps eagerly, which is slower: a reason"
     ]
+
+
+class Graph:
+    """A stand-in for a CUDA graph that counts its replays."""
+
+    made = 0
+    replays = 0
+
+    def __init__(self) -> None:
+        Graph.made += 1
+
+    def replay(self) -> None:
+        Graph.replays += 1
+
+
+class Stream:
+    def wait_stream(self, other: "Stream") -> None:
+        pass
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capturing without a GPU: who is called when can be seen all the same."""
+    monkeypatch.setattr(Graph, "made", 0)
+    monkeypatch.setattr(Graph, "replays", 0)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **options: nullcontext())
+    monkeypatch.setattr(Tensor, "record_stream", lambda tensor, stream: None)
+
+
+def step_of(forget: Any = lambda: None, fails: bool = False) -> tuple[CapturedStep, Any, list[int]]:
+    """A captured step, its optimizer, and a list that grows with each eager step's batch."""
+    optimizer, eager = adam(), []
+
+    def learn(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        eager.append(len(images))
+        if fails and Graph.made:
+            raise RuntimeError("the cause")
+        return torch.zeros(()), torch.zeros(len(images), 10)
+
+    return CapturedStep(learn, optimizer, forget, torch.device("cpu")), optimizer, eager
+
+
+def batch(count: int) -> tuple[Tensor, Tensor]:
+    return torch.zeros(count, 1, 8, 8), torch.zeros(count, dtype=torch.int64)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_shape_is_captured_after_three_steps_wherever_short_batches_fall() -> None:
+    step, _, eager = step_of()
+    for _ in range(3):  # epochs of two whole batches and a short one
+        for count in (4, 4, 1):
+            step(*batch(count))
+    assert Graph.made == 1
+    assert eager == [4, 4, 1, 4, 4, 1, 1]  # the last 4 of them while it was captured
+    assert Graph.replays == 3
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_batches_of_other_shapes_in_a_row_are_told_once() -> None:
+    step, _, eager = step_of()
+    for _ in range(5):
+        step(*batch(4))
+    step(*batch(3))
+    with pytest.warns(UserWarning, match=r"other shapes than \(4, 1, 8, 8\) come in a row"):
+        step(*batch(2))
+    step(*batch(1))
+    assert eager[-3:] == [3, 2, 1]
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize(("name", "value"), [("betas", (0.8, 0.99)), ("lr", torch.tensor(0.1))])
+def test_a_graph_is_left_when_the_optimizer_is_told_something_else(name: str, value: Any) -> None:
+    step, optimizer, eager = step_of()
+    for _ in range(5):
+        step(*batch(4))
+    assert Graph.replays == 2
+    optimizer.param_groups[0][name] = value
+    with pytest.warns(UserWarning, match=f"{name!r} of the optimizer has changed"):
+        step(*batch(4))
+    step(*batch(4))
+    assert (Graph.replays, len(eager)) == (2, 6)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_what_a_failed_capture_left_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Capturing(nullcontext[None]):
+        def __exit__(self, *raised: object) -> None:
+            raise RuntimeError("capturing is over")
+
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **options: Capturing())
+    forgotten: list[bool] = []
+    step, _, _ = step_of(lambda: forgotten.append(True), fails=True)
+    for _ in range(3):
+        step(*batch(4))
+    with (
+        pytest.warns(UserWarning, match="cannot be captured .the cause."),
+        pytest.raises(RuntimeError),  # of the eager step, which fails here as well
+    ):
+        step(*batch(4))
+    assert forgotten == [True]
+    assert Graph.replays == 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import classicnets
 from classicnets.errors import (
     ConfigError,
     DataError,
@@ -18,6 +19,7 @@ from classicnets.errors import (
     OutOfMemoryError,
     WorkerDiedError,
 )
+from classicnets.storage.checkpoints import CheckpointStore
 from classicnets.training import each_step, evaluate, fit
 from classicnets.training.loop import Best
 
@@ -643,3 +645,46 @@ def test_validation_leaves_a_generator_it_shares_with_training_alone():
     before = generator.get_state()
     evaluate(small_net(), val)
     assert generator.get_state().equal(before)
+
+
+def test_our_own_loader_gives_a_net_of_doubles_what_it_takes():
+    data = classicnets.data.digits(image_size=32, batch_size=256)
+    net = classicnets.LeNet5().double()
+    quiet(net, data.train, val_loader=data.val, epochs=1, device="cpu")
+    assert weights(net).dtype == torch.float64
+    assert evaluate(net, data.test, device="cpu").count == data.test.num_images
+
+
+def test_a_call_that_fails_leaves_the_optimizers_rate_as_it_was():
+    net = small_net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for wrong in ({"precision": "fp8"}, {"clip_norm": -1}):
+        with pytest.raises(ConfigError):
+            quiet(
+                net, batches(8, 4), optimizer=optimizer, schedule="onecycle", device="cpu", **wrong
+            )
+        assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_no_weight_that_is_not_finite_is_kept_where_a_loader_fails(tmp_path):
+    def loader():
+        yield from batches(4, 4)
+        raise OSError("the disk is gone")
+
+    class Failing:
+        def __iter__(self):
+            return loader()
+
+    net = small_net()
+    with pytest.raises((OSError, DivergedError)):
+        quiet(
+            net,
+            Failing(),
+            loss=lambda outputs, labels: (outputs * 1e20).mean(),
+            optimizer=torch.optim.SGD(net.parameters(), lr=1e30),
+            checkpoint_dir=tmp_path,
+            device="cpu",
+        )
+    found, _ = CheckpointStore(tmp_path).newest()
+    kept = {} if found is None else found.tensors
+    assert all(value.isfinite().all() for value in kept.values() if value.is_floating_point())

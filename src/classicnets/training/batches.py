@@ -80,7 +80,10 @@ class Batches:
     def _whole(self, number: int, start: int) -> Iterator[Batch]:
         if self.exact:
             self.loader.set_epoch(number)
-            return iter(self.loader.iterate(start=start))
+            batches = iter(self.loader.iterate(start=start))
+            if self._dtype in (None, torch.float32):
+                return batches
+            return ((images.to(self._dtype), labels) for images, labels in batches)
         if hasattr(self.loader, "set_epoch"):
             self.loader.set_epoch(number)
         return self._foreign(number, start)

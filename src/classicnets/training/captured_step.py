@@ -1,7 +1,9 @@
 """A step captured once as a CUDA graph and replayed: small nets spend their time in launches."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,37 +17,66 @@ class CapturedStep:
 
     The first steps are eager ones that count, on a stream of their own, so that libraries are set
     up and the optimizer has its state: nothing is undone afterwards. Capturing computes nothing.
+    What the optimizer was told is part of the graph, but for a rate held on the device; once it is
+    told something else, all further steps are eager.
 
     Args:
         learn: the whole eager step: forward, loss, backward, update, gradients cleared; returns
             the loss and the outputs, both detached.
+        optimizer: the one that `learn` uses.
+        forget: clears what a step that failed in its middle has left: gradients above all.
         device: the GPU.
     """
 
-    EAGER_STEPS = 3
+    EAGER_STEPS = 3  # of a shape, before it is captured
 
-    def __init__(self, learn: Learn, device: torch.device) -> None:
+    def __init__(
+        self,
+        learn: Learn,
+        optimizer: Optimizer,
+        forget: Callable[[], None],
+        device: torch.device,
+    ) -> None:
         self._learn = learn
+        self._optimizer = optimizer
+        self._forget = forget
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._eager_steps = 0
+        self._seen: Counter[Any] = Counter()
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._shape: Any = None  # of the batches that the graph learns from
+        self._told: list[tuple[dict[str, Any], list[tuple[str, Any]]]] = []
+        self._strays = 0  # batches of other shapes in a row
         self._failed = False
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Learn from a batch; return its loss and the outputs."""
-        if self._graph is None and not self._failed:
-            if self._eager_steps < self.EAGER_STEPS:
+        if self._failed:
+            return self._learn(images, labels)
+        shape = images.shape, images.dtype, labels.shape, labels.dtype
+        if self._graph is None:
+            self._seen[shape] += 1
+            if self._seen[shape] <= self.EAGER_STEPS:
                 return self._learn_aside(images, labels)
             self._capture(images, labels)
-        if self._graph is None or not self._fits(images, labels):
+            self._shape = shape
+        elif (name := self._changed()) is not None:
+            self._give_up(f"{name!r} of the optimizer has changed, which a graph cannot follow")
+        if self._graph is None:
             return self._learn(images, labels)
+        if shape != self._shape:
+            self._strays += 1
+            if self._strays == 2:  # one ends each epoch
+                warn_eager(
+                    f"batches of other shapes than {tuple(self._images.shape)} come in a row"
+                )
+            return self._learn(images, labels)
+        self._strays = 0
         self._images.copy_(images)
         self._labels.copy_(labels)
         self._graph.replay()
         return self._loss.clone(), self._outputs.clone()
 
     def _learn_aside(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        self._eager_steps += 1
         current = torch.cuda.current_stream(images.device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -59,20 +90,44 @@ class CapturedStep:
     def _capture(self, images: Tensor, labels: Tensor) -> None:
         self._images, self._labels = images.clone(), labels.clone()
         graph = torch.cuda.CUDAGraph()
+        # "thread_local": a DataLoader's thread may pin memory meanwhile
+        graphed = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            with torch.cuda.stream(self._stream), graphed:
                 self._loss, self._outputs = self._learn(self._images, self._labels)
         except RuntimeError as error:
-            self._failed = True
-            warn_eager(f"the step cannot be captured ({str(error).splitlines()[0]})")
+            self._forget()
+            cause = error.__context__ or error  # ending a broken capture raises an error of its own
+            self._give_up(f"the step cannot be captured ({str(cause).splitlines()[0]})")
             return
         self._graph = graph
+        self._told = told(self._optimizer)
 
-    def _fits(self, images: Tensor, labels: Tensor) -> bool:
-        return all(
-            new.shape == held.shape and new.dtype == held.dtype
-            for new, held in ((images, self._images), (labels, self._labels))
-        )
+    def _changed(self) -> str | None:
+        """The first setting of the optimizer that is not what it was, None if all are."""
+        for group, settings in self._told:
+            for name, value in settings:
+                now = group[name]
+                if now is not value and (_is_tensor(now, value) or now != value):
+                    return name
+        return None
+
+    def _give_up(self, reason: str) -> None:
+        self._failed = True
+        self._graph = None
+        warn_eager(reason)
+
+
+def _is_tensor(*values: Any) -> bool:
+    return any(isinstance(value, Tensor) for value in values)
+
+
+def told(optimizer: Optimizer) -> list[tuple[dict[str, Any], list[tuple[str, Any]]]]:
+    """Each group of an optimizer with its settings of now."""
+    return [
+        (group, [(name, value) for name, value in group.items() if name != "params"])
+        for group in optimizer.param_groups
+    ]
 
 
 def reason_not_to_capture(
@@ -81,7 +136,6 @@ def reason_not_to_capture(
     precision: str,
     accumulate: int,
     compiled: bool,
-    num_batches: int | None,
 ) -> str | None:
     """Return why a step is not to be captured, None if it is."""
     if compiled:
@@ -90,10 +144,8 @@ def reason_not_to_capture(
         return "the gradient scaler of fp16 decides at each step on the CPU; bf16 needs none"
     if accumulate > 1:
         return f"with accumulate={accumulate} the steps differ"
-    if num_batches is not None and num_batches <= CapturedStep.EAGER_STEPS:
-        return f"an epoch has only {num_batches} batches"
     for group in optimizer.param_groups:
-        on_device = group.get("fused") or group.get("capturable")
+        on_device = group.get("capturable", group.get("fused"))  # SGD has the second alone
         if not (on_device and isinstance(group["lr"], Tensor) and group["lr"].is_cuda):
             return (
                 f"this {type(optimizer).__name__} keeps its learning rate on the CPU; "

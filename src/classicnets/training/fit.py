@@ -176,6 +176,8 @@ def fit(
         _check_optimizer(chosen, ranks)
         updates = None if train.count is None else epochs * math.ceil(train.count / accumulate)
         stepped, by_batch = build_schedule(schedule, chosen, updates)
+        if isinstance(stepped, RateCurve | EpochRates):
+            stack.callback(stepped.restore)
         identity = run_identity(
             inner,
             train,
@@ -216,7 +218,6 @@ def fit(
                 precision=precision,
                 accumulate=accumulate,
                 compiled=compile or model is not inner,
-                num_batches=train.count,
             )
             if not ranks.alone:
                 reason = "it shares each of them with other processes"
@@ -231,8 +232,6 @@ def fit(
             stack.enter_context(random_state_kept(place))
             torch.manual_seed(seed)
         align_random(ranks, place)
-        if isinstance(stepped, RateCurve | EpochRates):
-            stack.callback(stepped.restore)
         loop = Loop(
             inner,
             step,

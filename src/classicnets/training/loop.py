@@ -180,8 +180,8 @@ class Loop:
         self._bar.start(heading, self.train.count)
         step, bar, interruption = self.step, self._bar, self._interruption
         groups, clock = self.optimizer.param_groups, time.perf_counter
-        batches = self.train.epoch(self.epoch, self.batch)
         began = clock() - self.seconds
+        batches = self.train.epoch(self.epoch, self.batch)
         seen_before = self.tally.count
         ended = False
         while True:
@@ -193,6 +193,7 @@ class Loop:
             except Exception:
                 self._read()
                 if not step.waiting:
+                    self._guard.check()
                     self.save(self, False)
                 raise
             if not self.batch:

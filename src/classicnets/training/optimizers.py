@@ -58,6 +58,8 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
             settings = {**settings, "fused": True}
             if parameters[0].is_cuda:  # so that a captured step sees the rate change
                 rate = torch.tensor(rate, dtype=torch.float32, device=parameters[0].device)
+                if kind is not torch.optim.SGD:  # which has no such setting, and needs none
+                    settings["capturable"] = True
         # lr is the one name that all of them share
         return kind(parameters, lr=rate, **settings)  # type: ignore[call-arg]
     if lr is not None:

@@ -124,7 +124,12 @@ class Step:
 
     def capture(self) -> None:
         """Run the steps from now on as a CUDA graph, captured after the first few."""
-        self._run = CapturedStep(cast("Learn", self._learn), self._device)
+        learn = cast("Learn", self._learn)
+        self._run = CapturedStep(learn, self._optimizer, self._forget, self._device)
+
+    def _forget(self) -> None:
+        self.waiting = 0
+        self._clear_gradients()
 
     def _learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor | float, Tensor]:
         if self._dtype is None:
