@@ -128,12 +128,12 @@ def main() -> None:
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[:1]}"}
         answers[name] = {"seconds": round(time.perf_counter() - started, 1), **answer}
-        print(f"\n{name}: {QUESTIONS[name].__doc__.splitlines()[0]}")
-        if name != "throughput":
-            show(answers[name], "  ")
         save(
             {"device": given.device, "tiny": given.tiny, **answers}, out, "python benchmarks/gpu.py"
         )
+        print(f"\n{name}: {QUESTIONS[name].__doc__.splitlines()[0]}")
+        if name != "throughput":
+            show(answers[name], "  ")
     print(f"{time.perf_counter() - begun:.0f} s in all")
 
 

@@ -42,22 +42,37 @@ class Setting:
 
 
 def in_turn(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, Any]:
-    """Images a second of each way, in turn, after a first round that warms up; and the ratios."""
+    """Images a second of each way, in turn, after a first round that warms up; and the ratios.
+
+    A way that fails is named with its error, and the others go on.
+    """
     found: dict[str, list[float]] = {name: [] for name in ways}
+    failed: dict[str, str] = {}
     for number in range(rounds + 1):
-        for name, way in ways.items():
-            speed = way()
+        for name in list(found):
+            try:
+                speed = ways[name]()
+            except Exception as error:
+                failed[name] = said(error)
+                del found[name]
+                continue
             if number:
                 found[name].append(speed)
-    first = next(iter(found))
-    return {
+    first = next(iter(ways))
+    result = {
         "images per second": {name: asdict(spread(speeds)) for name, speeds in found.items()},
         f"{first}, times": {
             name: asdict(spread([a / b for a, b in zip(found[first], speeds, strict=True)]))
             for name, speeds in found.items()
-            if name != first
+            if first in found and name != first
         },
     }
+    return {**result, "failed": failed} if failed else result
+
+
+def said(error: Exception) -> str:
+    """An error in a line."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:300]
 
 
 def sgd(model: nn.Module) -> torch.optim.Optimizer:

@@ -80,7 +80,7 @@ class Batches:
     def _whole(self, number: int, start: int) -> Iterator[Batch]:
         if self.exact:
             self.loader.set_epoch(number)
-            batches = iter(self.loader.iterate(start=start))
+            batches: Iterator[Batch] = iter(self.loader.iterate(start=start))
             if self._dtype in (None, torch.float32):
                 return batches
             return ((images.to(self._dtype), labels) for images, labels in batches)
