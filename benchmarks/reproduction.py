@@ -294,7 +294,7 @@ seed, none left out. A seed rules the first weights, the order of the pictures a
 in them. MNIST's 10,000 test pictures were looked at once a run, after training; settings were
 chosen by validation pictures, which are part of the 60,000 for training, but for what is said
 below. With 10,000 pictures chance alone moves an error of 1 % by 0.2 points either way (95 %
-interval). Times are those of one thread on a machine that had other work too: {machines}.
+interval). Times are processor time of one thread, on a machine that had other work too: {machines}.
 
 ## 1989 and 1998
 

@@ -32,7 +32,7 @@ def test_what_is_no_run_is_told_apart_from_what_is_not_there(tmp_path, made, mes
     folder = tmp_path / "run"
     if made:
         folder.mkdir()
-    with pytest.raises(DataError, match=f"{message}; give a folder that .* or a net whose weights"):
+    with pytest.raises(DataError, match=f"{message}; give a folder that .* .nets whose weights"):
         read_metrics(folder)
 
 

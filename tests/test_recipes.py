@@ -161,7 +161,7 @@ def test_a_result_to_expect_says_its_spread_time_and_machine() -> None:
     assert str(plain) == "99.00 % (98.95 to 99.10, 3 seeds)"
     assert str(Expected(0.99, 0.988, 0.991)) == "99.0 % (98.8 to 99.1, 3 seeds)"
     whole = Expected(0.9945, 0.994, 0.995, 5, 301.2, "two cores")
-    assert str(whole) == "99.45 % (99.40 to 99.50, 5 seeds) in 301 s on two cores"
+    assert str(whole) == "99.45 % (99.40 to 99.50, 5 seeds) in 301 s of processor time on two cores"
 
 
 def test_every_expected_accuracy_is_a_fraction_within_its_spread() -> None:
@@ -183,7 +183,9 @@ def test_find_recipe_names_the_data_sets_there_are() -> None:
 
 @pytest.mark.parametrize("net", sorted(PICTURE_NETS))
 def test_find_recipe_tells_nets_of_large_pictures_where_to_train(net: str) -> None:
-    with pytest.raises(ConfigError, match=r"takes pictures of 3x2\d\dx2\d\d.*'digits'; .*README"):
+    with pytest.raises(
+        ConfigError, match=r"takes pictures of 3x2\d\dx2\d\d.*'digits', but on .*--data"
+    ):
         find_recipe(net, "digits")
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 import classicnets
 from classicnets import History, run_folder, runs
+from classicnets.cli import main
 from classicnets.errors import (
     CheckpointMismatchError,
     ConfigError,
@@ -316,3 +317,19 @@ def test_more_epochs_asked_of_a_resumed_run_are_remembered(copied: Path) -> None
 
     assert resume(copied, epochs=4, progress=False).metrics["fit"]["epochs"] == 4
     assert json.loads((copied / "metrics.json").read_text("utf-8"))["fit"]["epochs"] == 4
+
+
+def test_fewer_epochs_than_a_finished_run_has_had_are_refused(copied: Path) -> None:
+    from classicnets.runs import resume
+
+    before = (copied / "metrics.json").read_bytes()
+    with pytest.raises(ConfigError, match="epochs is 2; this run has had 3 already: give more"):
+        resume(copied, epochs=2, progress=False)
+    assert (copied / "metrics.json").read_bytes() == before
+
+
+def test_a_run_that_had_finished_says_so_when_it_is_resumed(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["resume", str(copied), "-q"]) == 0
+    assert "this run had finished already; --epochs N goes on with it" in capsys.readouterr().err

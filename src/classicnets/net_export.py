@@ -83,7 +83,7 @@ def onnx_bytes(
     if missing:
         raise ConfigError(
             f"format is onnx, which needs {' and '.join(missing)}; "
-            "pip install 'classicnets[export]', or choose pt2 or safetensors"
+            "pip install onnx onnxscript, or choose pt2 or safetensors"
         )
     net = _on_cpu(model)
     ends = _ends_of_stages(net) if layers else {}

@@ -181,8 +181,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         lacks = "has no metrics.json, so it is no run" if folder.is_dir() else "is no folder"
         raise DataError(
-            f"{str(folder)!r} {lacks}; give a folder that `classicnets train` wrote, or a net "
-            f"whose weights come with the library: {', '.join(list_pretrained())}"
+            f"{str(folder)!r} {lacks}; give a folder that `classicnets train` wrote (nets whose "
+            f"weights come with the library need no folder: {', '.join(list_pretrained())})"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{str(path)!r} cannot be read: {error!r:.200}; train again") from error

@@ -73,7 +73,10 @@ def load_data(
     if "download" in parameters:
         arguments["download"] = download
     elif root is None:
-        raise ConfigError(f"root is None, and {name} is not fetched; name the folder that has it")
+        raise ConfigError(
+            f"root is None, and {name} is not fetched; name the folder that has it: --root FOLDER, "
+            "or for pictures --data FOLDER"
+        )
     if "progress" in parameters:
         arguments["progress"] = progress
     splits: Splits = function(root, **arguments)

@@ -228,11 +228,16 @@ def resume(
 
     Raises:
         DataError: it is no run, or its `metrics.json` is damaged.
+        ConfigError: the run has finished with more epochs.
         CheckpointMismatchError: the checkpoints are of another run.
         StorageError: the folder cannot be written, or another process is at work there.
     """
     folder, ranks = Path(path), find_ranks()
     metrics = ranks.first(lambda: read_metrics(folder))
+    if epochs is not None and metrics["result"] is not None:
+        done = len(read_history(folder, metrics["result"]).epochs)
+        if epochs < done:
+            raise ConfigError(f"epochs is {epochs}; this run has had {done} already: give more")
     for name, value in (("epochs", epochs), ("device", device)):
         if value is not None:
             metrics["fit"][name] = value

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from sklearn.datasets import load_digits
 
 from classicnets import create_model, model_card, predict
@@ -94,6 +94,18 @@ def test_predict_writes_a_row_a_picture(
     shares = {name: float(rows[0][f"probability_{name}"]) for name in "0123456789"}
     assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
     assert max(shares, key=shares.__getitem__) == rows[0]["label"]
+
+
+def test_predict_warns_of_a_digit_that_is_dark_on_light(
+    digits_run: Run, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Image.open(picture) as image:
+        ImageOps.invert(image.convert("L")).save(tmp_path / "paper.png")
+    assert main(["predict", str(digits_run.path), str(picture), str(tmp_path / "paper.png")]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "paper.png: warning: it looks dark on light, and this net has learnt light on dark"
+    )
 
 
 def test_predict_prepares_a_picture_as_the_data_set_does(

@@ -101,6 +101,10 @@ def predict(
     searched = opened.metrics["data"]["name"] == "mnist" and not as_is
     if show is not None and not searched:
         raise typer.BadParameter("--show is for nets of MNIST, and not together with --as-is")
+    if not searched and not as_is and opened.metrics["preparation"]["channels"] == 1:
+        for path in filter(_is_dark_on_light, paths):
+            warning = "warning: it looks dark on light, and this net has learnt light on dark"
+            typer.echo(printable(f"{path}: {warning}"), err=True)
     photos = [digit_photo(path) for path in paths] if searched else []
     pictures = [photo.picture for photo in photos] if searched else paths
     prediction = ask(opened.model, pictures, device=device)
@@ -145,6 +149,16 @@ def predict(
         typer.echo(text, nl=False)
     else:
         write_text(output, text)
+
+
+def _is_dark_on_light(path: Path) -> bool:
+    """Whether the edge of a picture is light; the sets of grey pictures are all dark there."""
+    import numpy as np
+
+    from ..preparation import read_picture
+
+    levels = np.asarray(read_picture(path, channels=1))
+    return float(np.mean([*levels[0], *levels[-1], *levels[:, 0], *levels[:, -1]])) > 127
 
 
 def _seen(photo: "DigitPhoto") -> dict[str, Any]:

@@ -108,7 +108,10 @@ def resume(
     It begins with the newest checkpoint that is whole, and names those it passes over.
     """
     from .. import runs
+    from ..pretrained import read_metrics
 
+    if epochs is None and read_metrics(folder)["result"] is not None:
+        typer.echo("this run had finished already; --epochs N goes on with it", err=True)
     run = runs.resume(
         folder,
         epochs=epochs,

@@ -92,7 +92,9 @@ class MnistFiles:
         folder = self._raw_folder(root)
         if self._missing(folder):
             if not download:
-                raise DataError(self._lacking(folder, "download=False forbids fetching them"))
+                raise DataError(
+                    self._lacking(folder, "fetching them is forbidden (download=False)")
+                )
             self._fetch(folder)
         return {name.removesuffix(".gz"): path for name, path in self._present(folder).items()}
 

@@ -221,8 +221,8 @@ def _refuse(bad: Sequence[DataError], files: PictureFiles, options: PictureOptio
     if bad and options.on_bad == "error":
         more = f"; of the others {len(bad) - 1} cannot be used either" if len(bad) > 1 else ""
         raise DataError(
-            f"{bad[0]}{more}. doctor({str(files.root)!r}) finds all such files, on_bad='skip' "
-            "leaves them out"
+            f"{bad[0]}{more}. `classicnets doctor {files.root}` finds all such files, with --fix "
+            "leaves them out, as on_bad='skip' does here"
         )
 
 

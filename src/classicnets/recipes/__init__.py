@@ -58,10 +58,11 @@ def find_recipe(net: str, data: str | None = None, name: str = "quick") -> Recip
             f"{', '.join(known)}"
         )
     if name == "quick":
+        sets = ", ".join(recipe.data for recipe in list_recipes(net, name=name))
         raise ConfigError(
             f"net is {net!r}, which takes pictures of {shape}: there is no quick recipe for it on "
-            f"{data!r}; "
-            "train it on pictures of its own size with classicnets.fit, as the README shows"
+            f"{data!r}, but on {sets}; "
+            "a folder of pictures is named by itself: --data FOLDER"
         )
     pairs = ", ".join(f"{recipe.name} on {recipe.data}" for recipe in list_recipes(net))
     others = dict.fromkeys(recipe.net for recipe in list_recipes(data=data, name=name))

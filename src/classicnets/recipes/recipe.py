@@ -38,7 +38,7 @@ class Expected:
         mean, low, high = (f"{100 * rate:.{decimals}f}" for rate in rates)
         text = f"{mean} % ({low} to {high}, {self.seeds} seeds)"
         if self.seconds is not None:
-            text += f" in {self.seconds:.0f} s"
+            text += f" in {self.seconds:.0f} s of processor time"
         return f"{text} on {self.machine}" if self.machine else text
 
 
