@@ -126,7 +126,8 @@ class Ranks:
             return resolve_device(device)
         if not torch.cuda.is_available():
             return resolve_device("cpu" if device == "auto" else device)
-        local = os.environ.get("LOCAL_RANK", self.rank % torch.cuda.device_count())
+        # modulo, for a launcher may show each process its own GPU alone
+        local = int(os.environ.get("LOCAL_RANK", self.rank)) % torch.cuda.device_count()
         place = resolve_device(f"cuda:{local}")
         torch.cuda.set_device(place)
         return place
