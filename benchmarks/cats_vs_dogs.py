@@ -162,8 +162,8 @@ def run(name: str, seed: int, root: Path) -> None:
     splits = load(experiment, root, seed)
     model = build(experiment, seed)
     history = History()
-    work = time.process_time()
     checkpoints = PARTS / f"{name}-{seed}"
+    went_on, work = checkpoints.exists(), time.process_time()
     if experiment.took_steps:
 
         def tell(event: Any) -> None:
@@ -197,7 +197,7 @@ def run(name: str, seed: int, root: Path) -> None:
         "data": splits.options,
         **{part: evaluation.to_dict() for part, evaluation in found.items()},
         "seconds": round(sum(record.seconds for record in history.epochs), 1),
-        "processor seconds": round(work, 1),
+        "processor seconds": None if went_on else round(work, 1),
         "history": {**history.to_dict(), "step_losses": []},
     }
     write_result(RESULTS / f"{name}-{seed}.json", result)

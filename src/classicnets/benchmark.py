@@ -303,7 +303,7 @@ def _clock(call: Callable[[], object], place: torch.device, repeats: int) -> lis
     """Seconds of each of some calls after a first that warms up, the device's work included."""
     taken = []
     module = torch.get_device_module(place)
-    wait = module.synchronize if place.type == "cpu" else partial(module.synchronize, place)
+    wait = partial(module.synchronize, place) if place.type == "cuda" else module.synchronize
     for _ in range(repeats + 1):
         wait()
         begun = time.perf_counter()

@@ -235,7 +235,7 @@ def resume(
     folder, ranks = Path(path), find_ranks()
     metrics = ranks.first(lambda: read_metrics(folder))
     if epochs is not None and metrics["result"] is not None:
-        done = len(read_history(folder, metrics["result"]).epochs)
+        done = ranks.first(lambda: len(read_history(folder, metrics["result"]).epochs))
         if epochs < done:
             raise ConfigError(f"epochs is {epochs}; this run has had {done} already: give more")
     for name, value in (("epochs", epochs), ("device", device)):

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from classicnets.data import doctor
 from classicnets.data.cats_vs_dogs_set import folder_kind, list_cats_and_dogs
 from classicnets.data.picture_files import in_threads, list_folders, survey
 from classicnets.errors import DataError
@@ -137,6 +138,29 @@ def test_links_to_themselves_and_back_up_give_no_picture(tmp_path, draw):
     (tmp_path / "a" / "loop.png").symlink_to(tmp_path / "a" / "loop.png")
     (tmp_path / "a" / "up").symlink_to("..")
     assert list_folders(tmp_path).names == ("a/1.png", "b/2.png")
+    passed_over = [fault for fault in doctor(tmp_path).faults if fault.kind == "passed over"]
+    assert [(fault.name, fault.detail) for fault in passed_over] == [
+        ("a/loop.png", "a broken link"),
+        ("loop", "a broken link"),
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to be root")
+def test_a_class_behind_a_folder_that_may_not_be_entered_is_no_class_less(tmp_path, draw):
+    for name in ("cats/1.png", "dogs/2.png", "vault/birds/3.png"):
+        draw(tmp_path / "pictures" / name, 1)
+    (tmp_path / "pictures" / "vault").rename(tmp_path / "vault")
+    (tmp_path / "pictures" / "birds").symlink_to(tmp_path / "vault" / "birds")
+    (tmp_path / "vault").chmod(0)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    os.seteuid(65534)  # for root may enter everything
+    try:
+        with pytest.raises(DataError, match=r"birds' cannot be read: Permission denied"):
+            list_folders(tmp_path / "pictures")
+    finally:
+        os.seteuid(0)
+        (tmp_path / "vault").chmod(0o755)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

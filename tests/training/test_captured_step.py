@@ -200,6 +200,16 @@ def test_a_graph_is_left_when_the_optimizer_is_told_something_else(name: str, va
 
 
 @pytest.mark.usefixtures("no_gpu")
+def test_a_graph_is_left_when_the_optimizer_gets_more_to_train() -> None:
+    step, optimizer, _ = step_of()
+    for _ in range(5):
+        step(*batch(4))
+    optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
+    with pytest.warns(UserWarning, match="'param_groups' of the optimizer has changed"):
+        step(*batch(4))
+
+
+@pytest.mark.usefixtures("no_gpu")
 def test_what_a_failed_capture_left_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     class Capturing(nullcontext[None]):
         def __exit__(self, *raised: object) -> None:

@@ -1,5 +1,6 @@
 """The commands that train: train, resume."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -110,7 +111,8 @@ def resume(
     from .. import runs
     from ..pretrained import read_metrics
 
-    if epochs is None and read_metrics(folder)["result"] is not None:
+    writes = os.environ.get("RANK", "0") == "0"  # and has the folder
+    if writes and epochs is None and read_metrics(folder)["result"] is not None:
         typer.echo("this run had finished already; --epochs N goes on with it", err=True)
     run = runs.resume(
         folder,

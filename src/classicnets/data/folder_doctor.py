@@ -34,7 +34,7 @@ from .picture_files import (
     walk,
 )
 from .picture_set import EXCLUSIONS, read_exclusions
-from .picture_splits import FRACTIONS, Split, split_rows
+from .picture_splits import FRACTIONS, Split, check_split, split_rows
 from .reading_bar import reading_bar
 
 _SMALL_SIDE = 32  # pixels
@@ -157,6 +157,7 @@ def doctor(
         progress: whether to show a bar in a terminal meanwhile.
 
     Raises:
+        ConfigError: the split is none.
         DataError: the folder has no such form.
 
     Example:
@@ -168,6 +169,7 @@ def doctor(
         >>> report.exclusions
         {'cats/2.png': 'exact duplicate: the same file as cats/1.png'}
     """
+    check_split(split)
     root = Path(root)
     excluded = read_exclusions(root)
     files = list_any_folder(root)
@@ -206,7 +208,7 @@ def _passed_over(root: Path, known: set[str]) -> Iterator[Fault]:
             continue
         if is_picture(entry):
             detail = "it lies beside the class folders"
-        elif entry.is_file():
+        elif Path(entry).is_file():  # False for a link to itself
             detail = f"its ending is none of {', '.join(ENDINGS)}"
         else:
             detail = "a broken link" if entry.is_symlink() else "no regular file"
@@ -290,15 +292,15 @@ def _duplicates(
     for earlier, later, mirrored in near_duplicates(prints):
         row, other = firsts[later], firsts[earlier]
         differ = files.labels[row] != files.labels[other]
-        if told & {row, other}:
-            continue
         if mirrored and differ:
-            yield fault(row, other, "mirror image", "it may show the same as")
+            if not told & {row, other}:
+                yield fault(row, other, "mirror image", "it may show the same as")
             continue
         what = "the mirror image of" if mirrored else "shows the same as"
-        yield fault(row, other, "near duplicate", what)
-        told.add(row)
-        if differ:
+        if row not in told and (differ or other not in told):
+            yield fault(row, other, "near duplicate", what)
+            told.add(row)
+        if differ and other not in told:
             yield fault(other, row, "near duplicate", what)
             told.add(other)
 

@@ -6,6 +6,7 @@ dot, and what systems leave behind (`Thumbs.db`, `__MACOSX`), is passed over, as
 the class folders. Links are followed, each folder entered once, and none that leads back up.
 """
 
+import errno
 import hashlib
 import os
 from collections import deque
@@ -127,15 +128,17 @@ def is_picture(entry: "os.DirEntry[str]") -> bool:
     """Whether a file is taken for a picture: by its ending, and being no pipe or broken link."""
     try:
         return entry.name.lower().endswith(tuple(ENDINGS)) and entry.is_file()
-    except OSError:  # a link to itself
-        return False
+    except OSError as error:
+        return error.errno != errno.ELOOP  # what else hinders is told where the file is read
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself
+            return False
+        raise DataError(f"{entry.path!r} cannot be read: {error.strerror}") from error
 
 
 def walk(root: Path, folder: str = "") -> Iterator[tuple[str, "os.DirEntry[str]"]]:

@@ -125,7 +125,7 @@ def _textbook(count: int) -> list[str]:
             f"split is 'textbook', and there are {count} pictures; of others than the chapter's "
             "502 it makes other parts",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     order = list(range(count))
     random.Random(42).shuffle(order)  # noqa: S311

@@ -103,10 +103,10 @@ def storage_error(path: Path, num_bytes: int, cause: OSError | ValueError) -> St
         error = StorageError(f"cannot write {str(path)!r}: it is a folder; give the name of a file")
     else:
         free = free_bytes(path)
-        needed = f"it needs {num_bytes / 1e6:.1f} MB, {free / 1e6:.1f} MB are free; make room, or "
+        needed = f"it needs {num_bytes / 1e6:.1f} MB, {free / 1e6:.1f} MB are free; "
+        remedy = f"{needed if num_bytes else ''}make room, or " if number in _NO_ROOM else ""
         error = StorageError(
-            f"cannot write {str(path)!r}: {reason}; {needed if number in _NO_ROOM else ''}"
-            "choose a folder that takes files"
+            f"cannot write {str(path)!r}: {reason}; {remedy}choose a folder that takes files"
         )
     error.errno = number
     return error

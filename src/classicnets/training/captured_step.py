@@ -105,6 +105,9 @@ class CapturedStep:
 
     def _changed(self) -> str | None:
         """The first setting of the optimizer that is not what it was, None if all are."""
+        groups = self._optimizer.param_groups
+        if [*map(id, groups)] != [id(group) for group, _ in self._told]:
+            return "param_groups"
         for group, settings in self._told:
             for name, value in settings:
                 now = group[name]

@@ -386,7 +386,7 @@ class Loop:
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         self.step.scaler.load_state_dict(state["scaler"])
-        self.step.scaled = list(state["scaled"])
+        self.step.scaled = list(state.get("scaled", self.step.scaled))  # not in old ones
         set_random_state(state["random"], self.train.device)
         self.train.load_state_dict(state["loader"])
         self.epoch, self.batch = state["epoch"], state["batch"]
