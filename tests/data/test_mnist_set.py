@@ -343,7 +343,7 @@ def says_what_to_put_where(error, folder, files):
 def test_without_download_the_error_says_what_to_put_where_at_once(tmp_path, module):
     function = {mnist_set: mnist, fashion_mnist_set: fashion_mnist}[module]
     started = time.perf_counter()
-    with pytest.raises(DataError, match="download=False forbids fetching them") as raised:
+    with pytest.raises(DataError, match="fetching them is forbidden .download=False") as raised:
         function(tmp_path, download=False)
     assert time.perf_counter() - started < 1
     folder = tmp_path / module._FILES.folder / "raw"

@@ -362,7 +362,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
             "scaler": self.step.scaler.state_dict(),
-            "scaled": list(self.step.scaled),
+            "skipped": self.step.skipped,
             "random": random_state(self.train.device),
             "loader": self.train.state_dict(),
             "epoch": self.epoch,
@@ -386,7 +386,7 @@ class Loop:
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         self.step.scaler.load_state_dict(state["scaler"])
-        self.step.scaled = list(state.get("scaled", self.step.scaled))  # not in old ones
+        self.step.skipped = state["skipped"]
         set_random_state(state["random"], self.train.device)
         self.train.load_state_dict(state["loader"])
         self.epoch, self.batch = state["epoch"], state["batch"]

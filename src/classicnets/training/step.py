@@ -45,7 +45,7 @@ class Step:
         share: called before an update whose gradients other ranks do not know yet.
     """
 
-    MOST_SKIPS = 20  # updates after which it is asked whether the gradient scaler skipped them all
+    MOST_SKIPS = 20  # updates in a row that the gradient scaler may skip
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Step:
         self._is_scaled = precision == "fp16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self._is_scaled)
         self.waiting = 0  # batches whose gradients wait for their update
-        self.scaled = [0, self.scaler.get_scale()]  # updates, and the scale when last looked at
+        self.skipped = 0  # updates skipped in a row by the scaler
         self._clear_gradients()
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor | float, Tensor]:
@@ -205,14 +205,11 @@ class Step:
             parameter.grad = None
 
     def _update_scaled(self) -> None:
+        before = self.scaler.get_scale()
         self.scaler.step(self._optimizer)
         self.scaler.update()
-        self.scaled[0] += 1
-        if self.scaled[0] % self.MOST_SKIPS:  # to look means to wait for the device
-            return
-        scale = self.scaler.get_scale()
-        if scale <= self.scaled[1] * self.scaler.get_backoff_factor() ** self.MOST_SKIPS:
+        self.skipped = self.skipped + 1 if self.scaler.get_scale() < before else 0
+        if self.skipped >= self.MOST_SKIPS:
             raise NonFiniteError(
-                f"the gradients were not finite in {self.MOST_SKIPS} updates in a row"
+                f"the gradients were not finite in {self.skipped} updates in a row"
             )
-        self.scaled[1] = scale
