@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from result_files import read_results, write_picture, write_result
+from result_files import processors, read_results, write_picture, write_result
 from torch import nn
 
 from classicnets import History, create_model, data, evaluate, fit, plots
@@ -334,20 +334,20 @@ def table() -> str:
 
 def machine_of(results: list[dict[str, Any]]) -> str:
     """The processors that made results, and the versions."""
-    processors = {one["machine"]["processor"] for one in results}
     versions = {f"torch {one['versions']['torch']}" for one in results}
-    return "; ".join(sorted(processors) + sorted(versions))
+    return "; ".join([processors(results), *sorted(versions)])
 
 
 def draw(names: list[str], file: str) -> str:
-    """The curves of experiments as a picture beside the page, and the line that shows it."""
-    histories = {
-        EXPERIMENTS[name].title: [History.from_dict(result["history"]) for result in results]
-        for name in names
-        if (results := read_results(RESULTS, name))
-    }
-    if not histories:
+    """The curves of experiments with results, as a picture, and the line that shows it."""
+    if not names:
         return ""
+    histories = {
+        EXPERIMENTS[name].title: [
+            History.from_dict(result["history"]) for result in read_results(RESULTS, name)
+        ]
+        for name in names
+    }
     write_picture(ROOT / "docs" / file, plots.curves(histories))
     return f"![Loss and accuracy per epoch: mean and range over the seeds]({file})"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from result_files import read_results, write_picture, write_result
+from result_files import processors, read_results, write_picture, write_result
 from torch import nn
 
 from classicnets import History, create_model, data, evaluate, fit, plots, runs
@@ -385,7 +385,7 @@ def table() -> str:
     """The page of all results, from their files."""
     everything = [one for name in ROWS for one in read_results(RESULTS, name)]
     return TEXT.format(
-        machines=", ".join(sorted({one["machine"]["processor"] for one in everything})),
+        machines=processors(everything),
         papers=table_of(
             PAPERS,
             "net, printed error (%), error here (%), passes, time of a run",

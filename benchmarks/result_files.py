@@ -44,6 +44,11 @@ def read_results(folder: Path, name: str) -> list[dict[str, Any]]:
     return sorted((one for one in results if one["name"] == name), key=lambda one: one["seed"])
 
 
+def processors(results: list[dict[str, Any]]) -> str:
+    """The processors that made results."""
+    return ", ".join(sorted({one["machine"]["processor"] for one in results}))
+
+
 def write_picture(path: Path, figure: "Figure") -> None:
     """Write an SVG file that is the same whenever the figure is."""
     import matplotlib as mpl

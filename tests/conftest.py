@@ -1,8 +1,12 @@
 """Fixtures that several test modules share."""
 
+import importlib.util
 import os
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -35,3 +39,21 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "lenet5"
     command = ["classicnets", "train", "lenet5"]
     return train("lenet5", epochs=3, out=folder, progress=False, command=command)
+
+
+@pytest.fixture
+def load_benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Load a script of benchmarks/ by name, anew, and for this test alone."""
+    folder = ROOT / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -1,9 +1,7 @@
 """The benchmark of cats and dogs: its results are those of the recipes that stand there now."""
 
-import importlib.util
 import json
 import statistics
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,14 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    folder = ROOT / "benchmarks"
-    monkeypatch.syspath_prepend(folder)
-    spec = importlib.util.spec_from_file_location("cats_vs_dogs", folder / "cats_vs_dogs.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "cats_vs_dogs", module)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(load_benchmark):
+    return load_benchmark("cats_vs_dogs")
 
 
 def test_every_result_was_made_by_the_recipe_that_stands_there_now(benchmark):

@@ -1,10 +1,9 @@
 """The weights that come with the library are what their cards say."""
 
-import importlib.util
 import inspect
 import json
 import socket
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -142,17 +141,9 @@ def test_every_attribute_of_a_card_is_documented() -> None:
 
 
 @pytest.fixture
-def build_weights(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    folder = ROOT / "benchmarks"
-    monkeypatch.syspath_prepend(folder)
-    for name in ("reproduction", "build_weights"):
-        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
-    return module
+def build_weights(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    load_benchmark("reproduction")  # which it imports
+    return load_benchmark("build_weights")
 
 
 def test_the_build_keeps_the_seed_that_is_best_by_validation(

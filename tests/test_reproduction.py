@@ -1,10 +1,8 @@
 """The benchmark that repeats the papers, on a few pictures."""
 
 import dataclasses
-import importlib.util
 import json
 import statistics
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,14 +18,9 @@ RESULTS = ROOT / "benchmarks" / "results" / "reproduction"
 
 
 @pytest.fixture
-def reproduction(tmp_path, monkeypatch):
+def reproduction(tmp_path, monkeypatch, load_benchmark):
     """The benchmark, writing to a folder of the test."""
-    folder = ROOT / "benchmarks"
-    monkeypatch.syspath_prepend(folder)
-    spec = importlib.util.spec_from_file_location("reproduction", folder / "reproduction.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "reproduction", module)
-    spec.loader.exec_module(module)
+    module = load_benchmark("reproduction")
     module.RESULTS, module.PARTS = tmp_path / "results", tmp_path / "parts"
     row = module.ROWS["linear"]
     few = {**row.recipe.preparation, "train_size": 40}
