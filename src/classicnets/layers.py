@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .errors import ConfigError
 from .pooling import mean_pool
+from .squashing import tanh
 
 __all__ = [
     "LocalResponseNorm",
@@ -44,7 +45,7 @@ class ScaledTanh(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Squash every value."""
-        return 1.7159 * torch.tanh(x * (2 / 3))
+        return 1.7159 * tanh(x * (2 / 3))
 
 
 class Subsample2d(nn.Module):

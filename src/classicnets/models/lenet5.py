@@ -8,6 +8,7 @@ from torch import nn
 
 from ..layers import RBFOutput, ScaledTanh, Subsample2d, TableConv2d, draw_by_fan_in
 from ..pooling import AvgPool2d, MaxPool2d
+from ..squashing import Tanh
 from . import input_check
 from .option_check import check_choice, check_int
 
@@ -37,7 +38,7 @@ _DIGITS = """
 ....... ....... ....... ....... .....## ....... ....... ....... ....... .......
 """
 
-_ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid}
+_ACTIVATIONS = {"tanh": Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 _POOLINGS = {"avg": AvgPool2d, "max": MaxPool2d}
 
 
