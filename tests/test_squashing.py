@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from classicnets.layers import ScaledTanh
 from classicnets.squashing import _WORTH_A_CALL, Tanh, tanh
 
-LARGE = (2, 4, 64, 129)  # so is each of the two
+LARGE = (2, 4, 64, 129)
 
 
 def values(*shape: int, seed: int = 0) -> Tensor:
@@ -82,13 +83,23 @@ def test_second_derivatives_are_torchs(calls: list[int]) -> None:
     ],
     ids=["vmap", "vmap of grad", "jvp", "grad"],
 )
-def test_transforms_of_torch_func_give_what_torchs_gives(
-    calls: list[int], transform: object
-) -> None:
+def test_the_transforms_of_torch_func_get_torchs_own(calls: list[int], transform: object) -> None:
     x = values(*LARGE)
     ours, theirs = (transform(function)(x) for function in (tanh, torch.tanh))  # type: ignore[operator]
-    assert calls
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert calls == []
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_forward_derivatives_are_torchs(calls: list[int]) -> None:
+    x = values(*LARGE)
+    found = []
+    for function in (tanh, torch.tanh):
+        with forward_ad.dual_level():
+            y = function(forward_ad.make_dual(x, torch.ones_like(x)))
+            found.append(forward_ad.unpack_dual(y).tangent)
+    assert calls == [x.numel()]
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

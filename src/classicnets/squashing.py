@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 __all__ = ["Tanh", "tanh"]
+
+Values = NDArray[np.float32]
 
 _WORTH_A_CALL = 1 << 15  # values; below, the call costs more than it saves
 _MOST_THREADS = 8  # torch shares the work between its threads, numpy does not
@@ -32,44 +35,43 @@ def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent of every value, by numpy, whose vector code is ten times torch's.
 
     It takes that way for large float32 tensors on a CPU, within two roundings of torch's result.
-    Elsewhere, and when a net is compiled, exported or traced, it is torch's to the bit.
+    Elsewhere, within the transforms of `torch.func`, and when a net is compiled, exported or
+    traced, it is torch's to the bit.
 
     Shape:
         any; result of the same shape.
     """
-    result: Tensor = _Tanh.apply(x) if _suits(x) else torch.tanh(x)
+    if not _suits(x):
+        return torch.tanh(x)
+    try:
+        values = x.detach().numpy()
+    except RuntimeError:  # a transform of torch.func stands between: nothing lies in memory
+        return torch.tanh(x)
+    result: Tensor = _Tanh.apply(x, values)
     return result
 
 
 class _Tanh(torch.autograd.Function):
-    """What autograd, and the transforms of `torch.func`, have to know of numpy's tanh."""
+    """What autograd has to know of numpy's tanh."""
 
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, values: Values) -> Tensor:
         result = torch.empty_like(x)
-        np.tanh(x.detach().numpy(), out=result.numpy())
+        np.tanh(values, out=result.numpy())
+        ctx.save_for_backward(result)
+        ctx.save_for_forward(result)
         return result
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(output)
-        ctx.save_for_forward(output)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (result,) = ctx.saved_tensors
+        return torch.ops.aten.tanh_backward(gradients[0], result), None
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (output,) = ctx.saved_tensors
-        gradient: Tensor = torch.ops.aten.tanh_backward(gradients[0], output)
-        return gradient
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        (output,) = ctx.saved_tensors
-        tangent: Tensor = tangents[0] * (1 - output * output)
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        (result,) = ctx.saved_tensors
+        tangent: Tensor = tangents[0] * (1 - result * result)
         return tangent
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int], x: Tensor) -> tuple[Tensor, int]:
-        return tanh(x), in_dims[0]
 
 
 def _suits(x: Tensor) -> bool:
