@@ -24,7 +24,7 @@ LAYERS = (
     {"models", "data", "training", "plots", "layer_table", "photo", "imagenet_weights"},
     {"storage"},
     {"layers", "shapes", "preparation", "evaluation_mode"},
-    {"pooling", "squashing"},
+    {"pooling", "squashing", "pictures"},
     {"errors"},
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

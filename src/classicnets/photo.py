@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from .preparation import read_picture
+from .pictures import read_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -207,7 +207,7 @@ def test_a_gif_that_ends_anywhere_is_left_out_if_its_first_frame_cannot_be_read(
     for path in (folder / "ants").glob("*.gif"):
         with warnings.catch_warnings(), suppress(DataError):
             warnings.simplefilter("ignore")
-            classicnets.preparation.read_picture(path)
+            classicnets.pictures.read_picture(path)
             readable.add(f"ants/{path.name}")
     left_out = {fault.name for fault in report.faults if fault.kind in ("damaged", "not a picture")}
     assert readable
@@ -311,7 +311,7 @@ def test_damage_anywhere_is_a_picture_or_an_error_that_names_the_file(
     path = tmp_path_factory.mktemp("damage") / "some name.jpg"
     path.write_bytes(WHOLE[form][: int(cut * len(WHOLE[form]))] + noise)
     try:
-        assert classicnets.preparation.read_picture(path).mode == "RGB"
+        assert classicnets.pictures.read_picture(path).mode == "RGB"
     except DataError as error:
         assert str(path) in str(error)  # noqa: PT017
 

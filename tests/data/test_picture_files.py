@@ -6,7 +6,7 @@ from classicnets.data import doctor
 from classicnets.data.cats_vs_dogs_set import folder_kind, list_cats_and_dogs
 from classicnets.data.picture_files import in_threads, list_folders, survey
 from classicnets.errors import DataError
-from classicnets.preparation import picture_size
+from classicnets.pictures import picture_size
 
 
 def test_names_are_sorted_and_labelled_by_their_folder(folder):

@@ -155,7 +155,7 @@ def _is_dark_on_light(path: Path) -> bool:
     """Whether the edge of a picture is light; the sets of grey pictures are all dark there."""
     import numpy as np
 
-    from ..preparation import read_picture
+    from ..pictures import read_picture
 
     levels = np.asarray(read_picture(path, channels=1))
     return float(np.mean([*levels[0], *levels[-1], *levels[:, 0], *levels[:, -1]])) > 127

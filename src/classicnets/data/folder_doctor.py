@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from classicnets.errors import DataError, StorageError
-from classicnets.preparation import is_moving, read_pixels
+from classicnets.pictures import is_moving, read_pixels
 
 from .cats_vs_dogs_set import list_any_folder
 from .near_duplicates import fingerprint, near_duplicates

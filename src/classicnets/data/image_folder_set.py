@@ -31,7 +31,7 @@ def image_folder(
 
     A class bears the name of its folder; classes and files are sorted. JPEG, PNG, WebP, BMP and
     GIF files in the folder and in those below it are its pictures, read by the rules of
-    `classicnets.preparation.read_picture`. Every file is read here, before training, and what is
+    `classicnets.pictures.read_picture`. Every file is read here, before training, and what is
     wrong with one is said with its path. Pictures are kept as uint8, their shorter side of `resize`
     pixels, and squares are cut from there: at random to train, the middle to validate and test.
     Files that `root/exclude.json` names, as `doctor` writes it, take no part.

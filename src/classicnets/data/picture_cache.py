@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classicnets.errors import DataError, StorageError
-from classicnets.preparation import read_pixels, resize_shorter_side
+from classicnets.pictures import read_pixels, resize_shorter_side
 
 from .picture_files import AT_ONCE, digest, in_threads, or_error
 from .reading_bar import Shown, unseen

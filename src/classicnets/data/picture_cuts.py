@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from classicnets.errors import ConfigError
-from classicnets.preparation import centre
+from classicnets.pictures import centre
 
 _SCALE = (0.5, 1.0)  # part of the picture's area that a crop covers
 _RATIO = (3 / 4, 4 / 3)  # width over height of a crop

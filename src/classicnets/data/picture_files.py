@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from classicnets.errors import DataError
-from classicnets.preparation import picture_size
+from classicnets.pictures import picture_size
 
 ENDINGS = {
     ".jpg": "JPEG",

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..errors import ConfigError, DataError
 from ..evaluation_mode import evaluating
-from ..preparation import Preparation, read_picture
+from ..pictures import read_picture
+from ..preparation import Preparation
 from .devices import device_of, dtype_of, resolve_device
 from .random_state import random_state_kept
 
