@@ -9,8 +9,8 @@ as large as torch), runs everything, prints tables and writes `benchmarks/result
 Four parts, each by itself with `--parts`:
 
 epochs      an epoch of training under each peer, a fresh process each time, five rounds in turn
-close       `fit`, `fit` with everything on, and the hand-tuned loop, short epochs in close turn,
-            so that a percent can be seen
+close       `fit`, `fit` with everything on, and the hand-tuned loop in close turn, so that a
+            percent can be seen (with `--images 60000`, or the end of an epoch weighs too much)
 steps       what a step on nn.Linear(1, 1) costs above a bare loop
 evaluation  10,000 pictures
 
@@ -236,12 +236,11 @@ def epochs(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def close(given: argparse.Namespace) -> dict[str, Any]:
-    """Six short epochs of each in close turn, in fresh processes each round."""
+    """Six epochs of each in close turn, in fresh processes each round."""
     answers: dict[Peer, list[Any]] = {}
-    images = min(given.images, 6400)
     for _ in range(given.rounds):
-        add(answers, in_turn([FIT, EVERYTHING, HAND_TUNED], given, images, 6))
-    scale = ALL / images
+        add(answers, in_turn([FIT, EVERYTHING, HAND_TUNED], given, given.images, 6))
+    scale = ALL / given.images
     return {peer.name: row(found, answers[FIT], scale) for peer, found in answers.items() if found}
 
 

@@ -40,7 +40,7 @@ PARTS = {
     ),
     "close": (
         "Beside a loop tuned by hand",
-        "Short epochs in close turn, so that a percent can be seen.",
+        "Epochs in close turn, so that a percent can be seen.",
     ),
     "steps": (
         "A step",

@@ -22,6 +22,7 @@ from classicnets.errors import (
 from classicnets.storage.checkpoints import CheckpointStore
 from classicnets.training import each_step, evaluate, fit
 from classicnets.training.loop import Best
+from classicnets.training.step import Step
 
 
 def small_net(dropout: float = 0.0) -> nn.Sequential:
@@ -395,6 +396,24 @@ def test_fp16_gradients_that_never_become_finite_stop_the_run():
             ),
         )
     assert weights(model).equal(before)
+
+
+def test_a_resumed_fp16_run_counts_its_own_skipped_updates_alone():
+    model = small_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    step = Step(
+        model,
+        nn.functional.cross_entropy,
+        optimizer,
+        device=torch.device("cpu"),
+        precision="fp16",
+    )
+    saved = step.state()
+    saved["scaler"]["scale"] = 256.0  # lower than a new scaler's, by many skips
+    step.load_state({**saved, "skipped": Step.MOST_SKIPS - 1})
+    step(*batches(8, 8)[0])
+    assert step.state()["scaler"]["scale"] == 256.0
+    assert step.state()["skipped"] == 0
 
 
 def test_optimizer_may_be_a_callable_or_an_object():

@@ -361,8 +361,7 @@ class Loop:
             "average": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
-            "scaler": self.step.scaler.state_dict(),
-            "skipped": self.step.skipped,
+            **self.step.state(),
             "random": random_state(self.train.device),
             "loader": self.train.state_dict(),
             "epoch": self.epoch,
@@ -385,8 +384,7 @@ class Loop:
         load_optimizer_state(self.optimizer, state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
-        self.step.scaler.load_state_dict(state["scaler"])
-        self.step.skipped = state["skipped"]
+        self.step.load_state(state)
         set_random_state(state["random"], self.train.device)
         self.train.load_state_dict(state["loader"])
         self.epoch, self.batch = state["epoch"], state["batch"]

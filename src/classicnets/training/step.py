@@ -78,9 +78,10 @@ class Step:
         self._share = share
         self._run: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor]] = self._learn
         self._is_scaled = precision == "fp16"
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self._is_scaled)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._is_scaled)
+        self._scale = self._scaler.get_scale()  # after the last update
+        self._skipped = 0  # updates skipped in a row by the scaler
         self.waiting = 0  # batches whose gradients wait for their update
-        self.skipped = 0  # updates skipped in a row by the scaler
         self._clear_gradients()
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor | float, Tensor]:
@@ -143,7 +144,7 @@ class Step:
         if self._accumulate > 1:
             loss = loss / self._accumulate
         if self._is_scaled:
-            loss = self.scaler.scale(loss)
+            loss = self._scaler.scale(loss)
         loss.backward()  # type: ignore[no-untyped-call]
         self.waiting += 1
         if self.waiting == self._accumulate:
@@ -181,6 +182,15 @@ class Step:
         self._update()
         return True
 
+    def state(self) -> dict[str, Any]:
+        """Return what a later process needs of the gradient scaler to go on."""
+        return {"scaler": self._scaler.state_dict(), "skipped": self._skipped}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self._scaler.load_state_dict(state["scaler"])
+        self._scale, self._skipped = self._scaler.get_scale(), state["skipped"]
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which outputs and losses are computed."""
         if self._dtype is None:
@@ -190,7 +200,7 @@ class Step:
     def _update(self) -> None:
         self.waiting = 0
         if self._clip_norm is not None:
-            self.scaler.unscale_(self._optimizer)
+            self._scaler.unscale_(self._optimizer)
             torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         if self._is_fused:
             give_gradients_their_layout(self._parameters)
@@ -205,11 +215,11 @@ class Step:
             parameter.grad = None
 
     def _update_scaled(self) -> None:
-        before = self.scaler.get_scale()
-        self.scaler.step(self._optimizer)
-        self.scaler.update()
-        self.skipped = self.skipped + 1 if self.scaler.get_scale() < before else 0
-        if self.skipped >= self.MOST_SKIPS:
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        before, self._scale = self._scale, self._scaler.get_scale()
+        self._skipped = self._skipped + 1 if self._scale < before else 0
+        if self._skipped >= self.MOST_SKIPS:
             raise NonFiniteError(
-                f"the gradients were not finite in {self.skipped} updates in a row"
+                f"the gradients were not finite in {self._skipped} updates in a row"
             )
