@@ -210,6 +210,16 @@ def test_a_graph_is_left_when_the_optimizer_gets_more_to_train() -> None:
 
 
 @pytest.mark.usefixtures("no_gpu")
+def test_a_graph_is_left_when_a_parameter_is_frozen() -> None:
+    step, optimizer, _ = step_of()
+    for _ in range(5):
+        step(*batch(4))
+    optimizer.param_groups[0]["params"][0].requires_grad_(False)
+    with pytest.warns(UserWarning, match="'params' of the optimizer has changed"):
+        step(*batch(4))
+
+
+@pytest.mark.usefixtures("no_gpu")
 def test_what_a_failed_capture_left_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     class Capturing(nullcontext[None]):
         def __exit__(self, *raised: object) -> None:

@@ -110,7 +110,7 @@ class CapturedStep:
             return "param_groups"
         for group, settings in self._told:
             for name, value in settings:
-                now = group[name]
+                now = _setting(group, name)
                 if now is not value and (_is_tensor(now, value) or now != value):
                     return name
         return None
@@ -128,9 +128,16 @@ def _is_tensor(*values: Any) -> bool:
 def told(optimizer: Optimizer) -> list[tuple[dict[str, Any], list[tuple[str, Any]]]]:
     """Each group of an optimizer with its settings of now."""
     return [
-        (group, [(name, value) for name, value in group.items() if name != "params"])
+        (group, [(name, _setting(group, name)) for name in group])
         for group in optimizer.param_groups
     ]
+
+
+def _setting(group: dict[str, Any], name: str) -> Any:
+    """A setting of a group; of its parameters, which of them are trained."""
+    if name == "params":
+        return [parameter.requires_grad for parameter in group[name]]
+    return group[name]
 
 
 def reason_not_to_capture(
