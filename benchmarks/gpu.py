@@ -56,7 +56,7 @@ def throughput(setting: Setting) -> dict[str, Any]:
     names = ["lenet1989"] if setting.tiny else list_models()
     nets = {}
     for name in names:
-        if time.perf_counter() > setting.deadline:
+        if setting.is_over:
             nets[name] = {"skipped": "out of time"}
             continue
         found: dict[str, list[Measurement]] = {}
@@ -68,7 +68,7 @@ def throughput(setting: Setting) -> dict[str, Any]:
                 seconds=0.01 if setting.tiny else 0.1, patience=1.0,
             ):  # fmt: skip
                 found[device].append(each)
-                if time.perf_counter() > setting.deadline:
+                if setting.is_over:
                     break
         nets[name] = speeds_as_json(found)
         print(f"{name}\n{speed_table(found)}", flush=True)

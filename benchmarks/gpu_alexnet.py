@@ -58,7 +58,7 @@ def alexnet(setting: Setting) -> dict[str, Any]:
             "torchvision's AlexNet under fit": lambda: fitted(torchvision.models.alexnet),
             "AlexNet, loop by hand": lambda: by_hand(AlexNet),
         },
-        setting.rounds,
+        setting,
     )
     counter = FlopCounterMode(display=False)
     model = AlexNet().to(setting.device)

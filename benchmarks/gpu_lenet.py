@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from classicnets import AlexNet, LeNet5, evaluate, fit
 from classicnets.benchmark import spread
+from classicnets.data import Affine
+from classicnets.recipes import find_recipe, fit_arguments
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -69,7 +71,7 @@ def epoch(setting: Setting) -> dict[str, Any]:
         ways |= lightning_ways(setting, count, by_transforms, in_memory)
     except ImportError:
         result["lightning"] = "not installed"
-    result |= in_turn(ways, setting.rounds)
+    result |= in_turn(ways, setting)
     begun = setting.wait()
     history = fit(LeNet5(), loader, epochs=5, device=setting.device, progress=False)
     result["seconds of fit's own clock, of five epochs"] = sum(e.seconds for e in history.epochs)
@@ -130,22 +132,22 @@ def accuracy(setting: Setting) -> dict[str, Any]:
 
     The recipe to speak of is the one with the best validation, not the best test.
     """
-    recipes = [(64, 6, 0.003), (128, 8, 0.004), (256, 12, 0.006), (512, 16, 0.01)]
     result: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    for batch_size, epochs, lr in recipes[:1] if setting.tiny else recipes:
+    for name, (data_options, options) in ways_to_99(setting).items():
         rows = []
-        name = f"batch {batch_size}, {epochs} epochs, Adam, onecycle to {lr}"
         for seed in range(setting.rounds):
-            splits = setting.splits(batch_size, seed)
+            if setting.is_over:
+                failed[f"{name}, seed {seed}"] = "out of time"
+                continue
+            splits = setting.splits(seed=seed, **data_options)
             torch.manual_seed(seed)
             model = LeNet5().to(setting.device)
             begun = setting.wait()
             try:
                 history = fit(
-                    model, splits.train, epochs=1 if setting.tiny else epochs, lr=lr,
-                    schedule="onecycle", seed=seed, device=setting.device, progress=False,
-                )  # fmt: skip
+                    model, splits.train, seed=seed, device=setting.device, progress=False, **options
+                )
             except Exception as error:
                 failed[f"{name}, seed {seed}"] = said(error)
                 continue
@@ -167,6 +169,32 @@ def accuracy(setting: Setting) -> dict[str, Any]:
         }
     chosen = max(result, key=lambda name: result[name]["validation"]["median"], default=None)
     return {"best by validation": chosen, "recipes": result, "failed": failed}
+
+
+def ways_to_99(setting: Setting) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """What is tried for 99.0 % in the least time: options of the data, and of `fit`.
+
+    The first is the recipe that reaches it on a CPU, but that here 5,000 pictures validate.
+    """
+    recipe = find_recipe("lenet5", "mnist", "fast")
+    fast = fit_arguments(recipe.fit_settings())
+    changed = None if setting.tiny else Affine(**recipe.augment)
+    ways = {
+        "the fast recipe": ({"batch_size": recipe.batch_size, "augment": changed}, fast),
+        "the fast recipe, batch 512, 4 epochs": (
+            {"batch_size": 512, "augment": changed},
+            {**fast, "epochs": 4},
+        ),
+    }
+    for batch_size, epochs, lr in [(64, 6, 0.003), (256, 12, 0.006), (512, 16, 0.01)]:
+        ways[f"batch {batch_size}, {epochs} epochs, Adam, onecycle to {lr}"] = (
+            {"batch_size": batch_size},
+            {"epochs": epochs, "lr": lr, "schedule": "onecycle"},
+        )
+    if setting.tiny:
+        name, (data_options, options) = next(iter(ways.items()))
+        return {name: (data_options, {**options, "epochs": 1})}
+    return ways
 
 
 def capture(setting: Setting) -> dict[str, Any]:
@@ -233,13 +261,19 @@ def capture(setting: Setting) -> dict[str, Any]:
 
     ways = {"fit": speed_of_fit, "eager loop by hand": speed_of_eager}
     if setting.device == "cuda":
-        replay = captured(copy.deepcopy(start), batches)
-        ways["captured loop by hand"] = lambda: images / setting.clock(replay)
+        replays: list[Callable[[], None]] = []
+
+        def speed_of_captured() -> float:
+            if not replays:
+                replays.append(captured(copy.deepcopy(start), batches))
+            return images / setting.clock(replays[0])
+
+        ways["captured loop by hand"] = speed_of_captured
         ways["loop by hand, torch.compile(mode='reduce-overhead')"] = speed_of_compiled
     ways["fit(compile=True)"] = lambda: speed_of_fit(compile=True)
     ways["fit(precision='bf16')"] = lambda: speed_of_fit(precision="bf16")
     ways["fit(precision='fp16')"] = lambda: speed_of_fit(precision="fp16")
-    result = in_turn(ways, setting.rounds)
+    result = in_turn(ways, setting)
     ours, theirs = fitted().state_dict(), eager().state_dict()
     result["largest difference of a weight from the eager loop's, two epochs"] = max(
         float((ours[name] - theirs[name]).abs().max()) for name in ours

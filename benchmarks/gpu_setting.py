@@ -24,11 +24,15 @@ class Setting:
     def rounds(self) -> int:
         return 2 if self.tiny else 5
 
-    def splits(self, batch_size: int, seed: int = 0) -> data.Splits:
+    @property
+    def is_over(self) -> bool:
+        return time.perf_counter() > self.deadline
+
+    def splits(self, batch_size: int, seed: int = 0, augment: Any = None) -> data.Splits:
+        options = {"batch_size": batch_size, "seed": seed, "augment": augment}
         if self.tiny:
-            return data.digits(batch_size=batch_size, seed=seed, device=self.device)
-        root = self.root
-        return data.mnist(root, batch_size=batch_size, seed=seed, device=self.device)
+            return data.digits(device=self.device, **options)
+        return data.mnist(self.root, device=self.device, **options)
 
     def wait(self) -> float:
         """Let the device finish; return the time."""
@@ -41,14 +45,17 @@ class Setting:
         return self.wait() - begun
 
 
-def in_turn(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, Any]:
+def in_turn(ways: dict[str, Callable[[], float]], setting: Setting) -> dict[str, Any]:
     """Images a second of each way, in turn, after a first round that warms up; and the ratios.
 
-    A way that fails is named with its error, and the others go on.
+    A way that fails is named with its error, and the others go on. Out of time, a round that has
+    begun is the last.
     """
     found: dict[str, list[float]] = {name: [] for name in ways}
     failed: dict[str, str] = {}
-    for number in range(rounds + 1):
+    for number in range(setting.rounds + 1):
+        if number > 1 and setting.is_over:
+            break
         for name in list(found):
             try:
                 speed = ways[name]()

@@ -90,6 +90,18 @@ def test_the_transforms_of_torch_func_get_torchs_own(calls: list[int], transform
     assert torch.equal(ours, theirs)
 
 
+def test_a_tensor_from_outside_a_transform_gets_torchs_own_inside_it() -> None:
+    features = values(*LARGE)
+    weight = torch.ones(())
+    slope = torch.func.grad(lambda w: (w * tanh(features)).sum())(weight)
+    torch.testing.assert_close(slope, torch.tanh(features).sum())
+
+
+def test_errors_of_numpy_that_a_user_asks_for_are_not_those_of_tanh() -> None:
+    with np.errstate(all="raise"):
+        assert tanh(torch.full(LARGE, 1e-44)).max() > 0
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_forward_derivatives_are_torchs(calls: list[int]) -> None:
     x = values(*LARGE)

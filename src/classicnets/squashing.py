@@ -44,10 +44,9 @@ def tanh(x: Tensor) -> Tensor:
     if not _suits(x):
         return torch.tanh(x)
     try:
-        values = x.detach().numpy()
-    except RuntimeError:  # a transform of torch.func stands between: nothing lies in memory
+        result: Tensor = _Tanh.apply(x, x.detach().numpy())
+    except RuntimeError:  # inside a transform of torch.func
         return torch.tanh(x)
-    result: Tensor = _Tanh.apply(x, values)
     return result
 
 
@@ -57,7 +56,8 @@ class _Tanh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, values: Values) -> Tensor:
         result = torch.empty_like(x)
-        np.tanh(values, out=result.numpy())
+        with np.errstate(all="ignore"):
+            np.tanh(values, out=result.numpy())
         ctx.save_for_backward(result)
         ctx.save_for_forward(result)
         return result

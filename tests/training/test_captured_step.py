@@ -21,8 +21,9 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 def digits_of_noise(count: int) -> TensorLoader:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % 10
-    images = torch.randint(0, 200, (count, 1, 32, 32), dtype=torch.uint8, generator=generator)
-    images[torch.arange(count), 0, labels] = 255  # a bright row tells the class
+    images = torch.randint(0, 60, (count, 1, 32, 32), dtype=torch.uint8, generator=generator)
+    for row in range(3):  # of three bright ones that tell the class, and are learnt at once
+        images[torch.arange(count), 0, 3 * labels + row] = 255
     return TensorLoader(
         images,
         labels,
@@ -41,16 +42,15 @@ def trained(count: int = 330, **options: Any) -> Tensor:
 
 
 @needs_cuda
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize(("optimizer", "lr"), [("adam", 0.001), ("adamw", 0.001), ("sgd", 0.1)])
 @pytest.mark.parametrize("schedule", [None, "onecycle"])
 def test_captured_steps_learn_what_eager_ones_do(
-    monkeypatch: pytest.MonkeyPatch, optimizer: str, schedule: str | None
+    monkeypatch: pytest.MonkeyPatch, optimizer: str, lr: float, schedule: str | None
 ) -> None:
-    captured = trained(optimizer=optimizer, schedule=schedule)
+    options = {"optimizer": optimizer, "lr": lr, "schedule": schedule}
+    captured = trained(**options)
     monkeypatch.setattr(Step, "capture", lambda step: None)
-    torch.testing.assert_close(
-        captured, trained(optimizer=optimizer, schedule=schedule), rtol=1e-3, atol=1e-4
-    )
+    torch.testing.assert_close(captured, trained(**options), rtol=1e-3, atol=1e-4)
 
 
 @needs_cuda
@@ -81,8 +81,10 @@ def test_a_step_that_cannot_be_captured_runs_eagerly_and_says_why() -> None:
             y.sum().item()
             return y
 
+    net = nn.Sequential(Waits(1024, 10), nn.Dropout(0.1))  # which draws after the failure as before
     with pytest.warns(UserWarning, match="the step cannot be captured"):
-        fit(Waits(1024, 10), digits_of_noise(330), epochs=1, device="cuda", progress=False)
+        history = fit(net, digits_of_noise(330), epochs=2, device="cuda", progress=False)
+    assert len(history.step_losses) == 22
 
 
 def adam(**options: Any) -> torch.optim.Optimizer:
@@ -183,6 +185,17 @@ def test_batches_of_other_shapes_in_a_row_are_told_once() -> None:
         step(*batch(2))
     step(*batch(1))
     assert eager[-3:] == [3, 2, 1]
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_batches_of_ever_other_shapes_are_told_once() -> None:
+    step, _, eager = step_of()
+    for count in range(1, 30):
+        step(*batch(count))
+    with pytest.warns(UserWarning, match="of 30 batches no 4 have the same shape"):
+        step(*batch(30))
+    step(*batch(31))
+    assert len(eager) == 31
 
 
 @pytest.mark.usefixtures("no_gpu")

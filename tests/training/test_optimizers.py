@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from classicnets.training.optimizers import (
+    be_eager,
     build_optimizer,
     give_gradients_their_layout,
     load_optimizer_state,
@@ -50,3 +51,10 @@ def test_a_rate_held_in_a_tensor_stays_there_when_a_state_is_loaded() -> None:
     load_optimizer_state(optimizer, build_optimizer("sgd", model, 0.5).state_dict())
     assert optimizer.param_groups[0]["lr"] is rate
     assert rate.item() == 0.5
+
+
+def test_an_optimizer_that_is_not_captured_is_not_made_for_it() -> None:
+    adam = torch.optim.Adam(nn.Linear(2, 2).parameters(), lr=torch.tensor(0.1), capturable=True)
+    be_eager(adam)
+    assert adam.param_groups[0]["capturable"] is False
+    be_eager(torch.optim.SGD(nn.Linear(2, 2).parameters()))  # which has no such setting

@@ -113,6 +113,7 @@ def sync_is_an_error() -> Iterator[Callable[[str], None]]:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:.*ynchronization debug mode is a prototype")
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_no_step_waits_for_the_cuda_device(
     sync_is_an_error: Callable[[str], None], precision: str

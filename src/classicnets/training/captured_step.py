@@ -29,6 +29,7 @@ class CapturedStep:
     """
 
     EAGER_STEPS = 3  # of a shape, before it is captured
+    PATIENCE = 30  # steps until it is told that no shape has been captured
 
     def __init__(
         self,
@@ -56,6 +57,10 @@ class CapturedStep:
         if self._graph is None:
             self._seen[shape] += 1
             if self._seen[shape] <= self.EAGER_STEPS:
+                if self._seen.total() == self.PATIENCE:
+                    warn_eager(
+                        f"of {self.PATIENCE} batches no {self.EAGER_STEPS + 1} have the same shape"
+                    )
                 return self._learn_aside(images, labels)
             self._capture(images, labels)
             self._shape = shape
@@ -79,7 +84,8 @@ class CapturedStep:
     def _learn_aside(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         current = torch.cuda.current_stream(images.device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*capturable=True")  # that it is not captured yet
             result = self._learn(images, labels)
         current.wait_stream(self._stream)
         for tensor in (images, labels, *result):

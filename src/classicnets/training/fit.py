@@ -32,7 +32,7 @@ from .levenberg_marquardt import DiagonalLM
 from .loop import Loop
 from .losses import Loss, resolve_loss
 from .memory import freed_memory_kept
-from .optimizers import OptimizerChoice, build_optimizer, settings_of
+from .optimizers import OptimizerChoice, be_eager, build_optimizer, settings_of
 from .progress import Progress
 from .random_state import random_state_kept
 from .ranks import Ranks, find_ranks, on_every_rank
@@ -225,6 +225,8 @@ def fit(
                 step.capture()
             else:
                 warn_eager(reason)
+                if isinstance(optimizer, str):
+                    be_eager(chosen)
         store = CheckpointStore(checkpoint_dir) if checkpoint_dir is not None else None
         if store is not None:
             ranks.first(lambda: stack.enter_context(store) and None)

@@ -85,6 +85,16 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
     return optimizer
 
 
+def be_eager(optimizer: Optimizer) -> None:
+    """Undo what makes an optimizer of this file ready to be captured, and slower where it is not.
+
+    torch warns of it at the first step. A rate on the device stays there.
+    """
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = False
+
+
 def settings_of(optimizer: Optimizer) -> dict[str, Any]:
     """Return the settings of an optimizer that its results depend on, not how it computes them.
 
