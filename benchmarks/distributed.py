@@ -90,7 +90,7 @@ def main() -> None:
         "images per second": spreads,
         "two processes over two threads": asdict(spread(ratios)),
     }
-    save(result, given.out, f"python benchmarks/distributed.py --data {given.data}")
+    save(result, given.out)
 
 
 if __name__ == "__main__":

@@ -128,9 +128,7 @@ def main() -> None:
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[:1]}"}
         answers[name] = {"seconds": round(time.perf_counter() - started, 1), **answer}
-        save(
-            {"device": given.device, "tiny": given.tiny, **answers}, out, "python benchmarks/gpu.py"
-        )
+        save({"device": given.device, "tiny": given.tiny, **answers}, out)
         print(f"\n{name}: {QUESTIONS[name].__doc__.splitlines()[0]}")
         if name != "throughput":
             show(answers[name], "  ")

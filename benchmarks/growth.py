@@ -154,7 +154,7 @@ def main() -> None:
         figures = [f"{each[key]:.4g}" for each in lines for key in ("slope", "r2")]
         rows.append((what, *figures))
     print(columns(rows, right=(1, 2, 3, 4)))
-    save({"growth": found}, given.out, "python benchmarks/growth.py")
+    save({"growth": found}, given.out)
     draw(found, given.out.with_suffix(".png"))
 
 

@@ -73,7 +73,7 @@ def main() -> None:
             (way["statement"], way["after"], *figures, "yes" if way["loads torch"] else "no")
         )
     print(columns(rows, right=(2, 3, 4)))
-    save({"ways": ways}, given.out, "python benchmarks/import_time.py")
+    save({"ways": ways}, given.out)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,16 +14,26 @@ from classicnets.benchmark import Measurement, advice, machine, versions
 RESULTS = Path(__file__).parent / "results"
 
 
-def save(result: Mapping[str, Any], path: Path, command: str) -> None:
+def save(result: Mapping[str, Any], path: Path) -> None:
     """Write a result beside what it was measured on, and by which command."""
     about = {
-        "command": command,
+        "command": command(),
         "machine": {**machine(), "load after": round(os.getloadavg()[0], 2)},
         "versions": versions(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**about, **result}, indent=2) + "\n", encoding="utf-8")
     print(f"\nwritten: {path.name}")
+
+
+def command() -> str:
+    """The command that runs, without the paths of this machine."""
+    script, *words = sys.argv
+    told = []
+    for before, word in zip([script, *words], words, strict=False):
+        if "--out" not in (before, word):
+            told.append("FOLDER" if before in ("--root", "--data") and "/" in word else word)
+    return shlex.join(["python", f"benchmarks/{Path(script).name}", *told])
 
 
 def speeds_as_json(speeds: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def main() -> None:
         print(f"\n{name}, images per second\n{speed_table(found)}", flush=True)
         for device, words in nets[name]["advice"].items():
             print(*(f"{what} on {device}: {text}" for what, text in words.items()), sep="\n")
-    save({**options, "nets": nets}, given.out, "python benchmarks/throughput.py")
+    save({**options, "nets": nets}, given.out)
 
 
 if __name__ == "__main__":

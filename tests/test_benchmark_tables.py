@@ -88,3 +88,12 @@ def test_the_results_in_the_repository_can_be_told(tables: Any) -> None:
     text = tables.page(FOLDER / "results")
     assert "| Lightning (in memory) |" in text
     assert max(len(line) for line in text.splitlines() if line.startswith("|")) < 250
+
+
+def test_a_result_names_its_command_without_paths(
+    load_benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--data", "/home/me/data", "--repeats", "3", "lenet5", "--out", "there/a.json"]
+    monkeypatch.setattr(sys, "argv", ["/somewhere/benchmarks/throughput.py", *words])
+    told = load_benchmark("report").command()
+    assert told == "python benchmarks/throughput.py --data FOLDER --repeats 3 lenet5"
