@@ -1,6 +1,7 @@
 """The README's snippets run, and its tables and tree are true."""
 
 import functools
+import json
 import re
 import shlex
 import subprocess
@@ -79,6 +80,31 @@ def table_rows(head: str) -> list[list[str]]:
     _, table = TEXT.split(f"| {head} |", 1)
     lines = table.split("\n\n", 1)[0].splitlines()[2:]
     return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_the_table_of_speeds_is_that_of_the_results(name: str) -> None:
+    path = ROOT / "benchmarks" / "results" / "peers.json"
+    if not path.exists():
+        pytest.skip("the results are not in the source distribution")
+    rows = json.loads(path.read_text(encoding="utf-8"))["epochs"]["rows"]
+    ratio = {peer: f"{row['ratio']['median']:.1f}" for peer, row in rows.items()}
+    frameworks = ("Lightning", "skorch", "ignite", "Accelerate", "fastai", "Keras on torch")
+    expected = [
+        [ratio[f"{peer} ({group})"] for peer in ("tutorial's loop", *frameworks)]
+        for group in ("DataLoader, transforms", "in memory")
+    ]
+    expected[0] += ["", ""]
+    expected[1][-1] += ", " + ratio["Keras on JAX (in memory)"]
+    expected[1] += [
+        ratio["Equinox and optax, jitted (in memory)"],
+        ratio["PyTorch tuned by hand (by hand)"],
+    ]
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("|") and "Equinox" in line]
+    _, table = text.split(lines[0], 1)
+    written = [line.strip("|").split("|")[1:] for line in table.splitlines()[2:4]]
+    assert [[cell.strip() for cell in row] for row in written] == expected
 
 
 def test_the_table_of_commands_names_each_and_all_are_understood(
