@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# mallopt(3): at or above the threshold a block is mapped anew each time, 32 MiB at most; above the
-# trim threshold freed memory goes back to the system
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# mallopt(3): at or above the threshold a block is mapped anew each time, unless so many are mapped
+# already; above the trim threshold freed memory goes back to the system
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _MIB = 1 << 20
 _depth = 0
 
@@ -25,13 +25,15 @@ def freed_memory_kept() -> Iterator[None]:
         yield
         return
     _depth += 1
-    libc.mallopt(_MMAP_THRESHOLD, 32 * _MIB)
-    libc.mallopt(_TRIM_THRESHOLD, 1024 * _MIB)
+    libc.mallopt(_MMAP_THRESHOLD, 32 * _MIB)  # the most that it takes: for the time after
+    libc.mallopt(_MMAP_MAX, 0)
+    libc.mallopt(_TRIM_THRESHOLD, 2048 * _MIB - 1)
     try:
         yield
     finally:
         _depth -= 1
         if not _depth:
+            libc.mallopt(_MMAP_MAX, 65_536)  # what glibc begins with
             libc.mallopt(_TRIM_THRESHOLD, 64 * _MIB)  # the most that glibc chooses by itself
             libc.malloc_trim(0)
 
