@@ -43,6 +43,7 @@ from .tally import Tally
 
 
 @on_every_rank
+@freed_memory_kept()  # outside, so that what fit itself held goes back as well
 def fit(
     model: torch.nn.Module,
     loader: Iterable[Any],
@@ -165,7 +166,6 @@ def fit(
     inner = unwrapped(model)
     inner = getattr(inner, "_orig_mod", inner)  # what torch.compile wraps
     with ExitStack() as stack:
-        stack.enter_context(freed_memory_kept())
         if not isinstance(optimizer, torch.optim.Optimizer):  # its state may be in another order
             stack.enter_context(fastest_layout(inner, place, precision))
         if lr is not None and isinstance(schedule, list | tuple):
