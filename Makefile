@@ -30,8 +30,7 @@ weights: ## train the weights that come with the library, and write their cards
 	python benchmarks/build_weights.py
 
 bench: ## measure everything but folders of pictures; DATA is a folder that has MNIST/raw; hours
-	python benchmarks/peers.py --root $(DATA) --parts epochs steps evaluation
-	python benchmarks/peers.py --root $(DATA) --parts close --images 60000
+	python benchmarks/peers.py --root $(DATA)
 	python benchmarks/throughput.py
 	python benchmarks/fast.py --data $(DATA)
 	python benchmarks/growth.py

@@ -123,7 +123,7 @@ def main() -> None:
     for name in given.only or QUESTIONS:
         started = time.perf_counter()
         try:
-            answer = QUESTIONS[name](setting)
+            answer = {"skipped": "out of time"} if setting.is_over else QUESTIONS[name](setting)
         except Exception as error:
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[:1]}"}

@@ -10,7 +10,7 @@ Four parts, each by itself with `--parts`:
 
 epochs      an epoch of training under each peer, a fresh process each time, five rounds in turn
 close       `fit`, `fit` with everything on, and the hand-tuned loop in close turn, so that a
-            percent can be seen (with `--images 60000`, or the end of an epoch weighs too much)
+            percent can be seen; whole ones, or the end of an epoch would weigh too much
 steps       what a step on nn.Linear(1, 1) costs above a bare loop
 evaluation  10,000 pictures
 
@@ -315,7 +315,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, required=True, help="folder that has MNIST/raw")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--images", type=int, default=12_800, help="of an epoch, up to 60000")
+    parser.add_argument("--images", type=int, help="of an epoch; 60000 for close, else 12800")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="bind all to so many processors")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "peers.json")
@@ -327,7 +327,9 @@ def main() -> None:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
     versions = {name: make_environment(name) for name in ENVIRONMENTS}
     result = json.loads(given.out.read_text()) if given.out.exists() else {}
+    asked = given.images
     for part in given.parts:
+        given.images = asked or (ALL if part == "close" else 12_800)
         about = {
             "command": "python benchmarks/peers.py --root FOLDER "
             f"--parts {part} --images {given.images} --rounds {given.rounds}"

@@ -28,11 +28,13 @@ def save(result: Mapping[str, Any], path: Path) -> None:
 
 def command() -> str:
     """The command that runs, without the paths of this machine."""
-    script, *words = sys.argv
+    script, *given = sys.argv
+    words = [part for word in given for part in (word.split("=", 1) if "--" in word else [word])]
     told = []
     for before, word in zip([script, *words], words, strict=False):
         if "--out" not in (before, word):
-            told.append("FOLDER" if before in ("--root", "--data") and "/" in word else word)
+            is_path = before == "--root" or (before == "--data" and "/" in word)
+            told.append("FOLDER" if is_path else word)
     return shlex.join(["python", f"benchmarks/{Path(script).name}", *told])
 
 

@@ -337,8 +337,9 @@ NOTES = """Where the papers are silent or cannot be followed:
 
 
 def minutes(results: Sequence[dict[str, Any]]) -> str:
-    """Mean time of a run: of the processor, or where that was not kept, of the clock."""
-    mean = statistics.mean(one["processor seconds"] or one["seconds"] for one in results)
+    """Mean processor time of the runs that kept it; of the clock where none did."""
+    kept = [one["processor seconds"] for one in results if one["processor seconds"] is not None]
+    mean = statistics.mean(kept or [one["seconds"] for one in results])
     return f"{mean / 60:.1f} min" if mean >= 60 else f"{mean:.0f} s"
 
 

@@ -93,7 +93,7 @@ def test_the_results_in_the_repository_can_be_told(tables: Any) -> None:
 def test_a_result_names_its_command_without_paths(
     load_benchmark: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["--data", "/home/me/data", "--repeats", "3", "lenet5", "--out", "there/a.json"]
+    words = ["--data=/home/me/data", "--repeats", "3", "lenet5", "--out", "there/a.json"]
     monkeypatch.setattr(sys, "argv", ["/somewhere/benchmarks/throughput.py", *words])
     told = load_benchmark("report").command()
     assert told == "python benchmarks/throughput.py --data FOLDER --repeats 3 lenet5"

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
+from classicnets import LeNet5
 from classicnets.layers import ScaledTanh
 from classicnets.squashing import _WORTH_A_CALL, Tanh, tanh
 
@@ -40,11 +42,20 @@ def test_every_value_is_within_two_roundings_of_the_true_one(calls: list[int]) -
     assert off.max() <= 2
 
 
-def test_what_is_not_a_number_stays_so() -> None:
+def test_what_is_not_a_number_stays_so(calls: list[int]) -> None:
     x = torch.zeros(_WORTH_A_CALL)
     x[:3] = torch.tensor([math.nan, math.inf, -math.inf])
-    assert tanh(x)[:4].tolist()[1:] == [1, -1, 0]
-    assert tanh(x)[0].isnan()
+    y = tanh(x)
+    assert calls == [_WORTH_A_CALL]
+    assert y[:4].tolist()[1:] == [1, -1, 0]
+    assert y[0].isnan()
+
+
+def test_the_layers_of_the_nets_take_the_fast_way(calls: list[int]) -> None:
+    LeNet5()(torch.zeros(64, 1, 32, 32))
+    assert calls == [64 * 6 * 28 * 28, 64 * 16 * 10 * 10]
+    ScaledTanh()(values(*LARGE))
+    assert calls[2:] == [values(*LARGE).numel()]
 
 
 @pytest.mark.parametrize(
@@ -97,9 +108,17 @@ def test_a_tensor_from_outside_a_transform_gets_torchs_own_inside_it() -> None:
     torch.testing.assert_close(slope, torch.tanh(features).sum())
 
 
-def test_errors_of_numpy_that_a_user_asks_for_are_not_those_of_tanh() -> None:
+def test_errors_of_numpy_that_a_user_asks_for_are_not_those_of_tanh(calls: list[int]) -> None:
     with np.errstate(all="raise"):
         assert tanh(torch.full(LARGE, 1e-44)).max() > 0
+    assert calls
+
+
+def test_a_recorded_graph_has_torchs_own(calls: list[int]) -> None:
+    graph = make_fx(tanh)(values(*LARGE))
+    assert calls == []
+    x = values(*LARGE, seed=1)
+    assert torch.equal(graph(x), torch.tanh(x))
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")

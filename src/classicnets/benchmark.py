@@ -45,10 +45,7 @@ __all__ = [
 
 BATCH_SIZES = (1, 4, 16, 64, 256, 1024, 4096)
 
-_EPOCH_IMAGES = (
-    65_536  # no pass is longer than an epoch of MNIST, unless it is of the fewest batches
-)
-_FEWEST_BATCHES = {"cuda": 5}  # so that a step is captured in an epoch that is not timed; else 2
+_EPOCH_IMAGES = 65_536  # about an epoch of MNIST; no pass is longer that can be shorter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +261,7 @@ def _measured(
             history = fit(model, loader, epochs=epochs, loss=loss, device=place, progress=False)
         return loader, [record.seconds for record in history.epochs[1:]]
 
-    count = _FEWEST_BATCHES.get(place.type, 2)
+    count = 5 if place.type == "cuda" else 2  # a step is captured in an epoch that is not timed
     most = max(_EPOCH_IMAGES // size, count)
     while count < most:
         _, (taken,) = train(count, epochs=2)

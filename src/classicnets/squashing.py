@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 __all__ = ["Tanh", "tanh"]
 
-Values = NDArray[np.float32]
+_Values = NDArray[np.float32]
 
 _WORTH_A_CALL = 1 << 15  # values; below, the call costs more than it saves
 _MOST_THREADS = 8  # torch shares the work between its threads, numpy does not
@@ -32,9 +33,9 @@ class Tanh(nn.Tanh):
 
 
 def tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent of every value, by numpy, whose vector code is ten times torch's.
+    """The hyperbolic tangent of every value, by numpy: with AVX-512 ten times as fast as torch's.
 
-    It takes that way for large float32 tensors on a CPU, within two roundings of torch's result.
+    It takes that way for large float32 tensors on a CPU, within two roundings of the true value.
     Elsewhere, within the transforms of `torch.func`, and when a net is compiled, exported or
     traced, it is torch's to the bit.
 
@@ -54,7 +55,7 @@ class _Tanh(torch.autograd.Function):
     """What autograd has to know of numpy's tanh."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, values: Values) -> Tensor:
+    def forward(ctx: Any, x: Tensor, values: _Values) -> Tensor:
         result = torch.empty_like(x)
         with np.errstate(all="ignore"):
             np.tanh(values, out=result.numpy())
@@ -79,6 +80,7 @@ def _suits(x: Tensor) -> bool:
     return (
         type(x) is Tensor
         and not torch.compiler.is_compiling()
+        and not is_in_torch_dispatch_mode()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and x.dtype is torch.float32
         and x.device.type == "cpu"

@@ -195,7 +195,7 @@ def test_loss_at_chance_for_an_epoch_warns_once_with_the_cause():
     nn.init.zeros_(model[-1].bias)
     with pytest.warns(UserWarning, match=r"within 1 % of ln\(4\).*learning rate") as caught:
         quiet(model, batches(64, 16), epochs=3, optimizer="sgd", lr=1e-9)
-    assert len(caught) == 1
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_learning_net_gives_no_warning():

@@ -238,8 +238,9 @@ def test_broken_newest_checkpoint_is_passed_over_by_name(tmp_path):
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     model = make("lenet5")
-    with pytest.warns(UserWarning, match="passed over as broken: step_00000012"):
+    with pytest.warns(UserWarning, match="passed over as broken: step_00000012") as caught:
         fit(model, loader(), epochs=3, resume=True, **options)
+    assert caught[0].filename == __file__
     whole = make("lenet5")
     fit(whole, loader(), epochs=3, progress=False, seed=1)
     assert same_tensors(model.state_dict(), whole.state_dict())

@@ -84,8 +84,7 @@ class CapturedStep:
     def _learn_aside(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         current = torch.cuda.current_stream(images.device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*capturable=True")  # that it is not captured yet
+        with torch.cuda.stream(self._stream):
             result = self._learn(images, labels)
         current.wait_stream(self._stream)
         for tensor in (images, labels, *result):
@@ -172,4 +171,4 @@ def reason_not_to_capture(
 
 def warn_eager(reason: str) -> None:
     """Say that the steps run eagerly, and why."""
-    warnings.warn(f"fit runs its steps eagerly, which is slower: {reason}", stacklevel=4)
+    warnings.warn(f"fit runs its steps eagerly, which is slower: {reason}", stacklevel=5)

@@ -344,7 +344,7 @@ class Loop:
                 "that this rate cannot leave, a softmax inside the net, or labels that do not "
                 "belong to the images",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
 
     def state(self) -> dict[str, Any]:

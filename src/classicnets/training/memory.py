@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _MIB = 1 << 20
 _depth = 0
+_lock = threading.Lock()
 
 
 @contextmanager
@@ -24,18 +26,20 @@ def freed_memory_kept() -> Iterator[None]:
     if libc is None:
         yield
         return
-    _depth += 1
-    libc.mallopt(_MMAP_THRESHOLD, 32 * _MIB)  # the most that it takes: for the time after
-    libc.mallopt(_MMAP_MAX, 0)
-    libc.mallopt(_TRIM_THRESHOLD, 2048 * _MIB - 1)
+    with _lock:
+        _depth += 1
+        libc.mallopt(_MMAP_THRESHOLD, 32 * _MIB)  # the most that it takes: for the time after
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, 2048 * _MIB - 1)
     try:
         yield
     finally:
-        _depth -= 1
-        if not _depth:
-            libc.mallopt(_MMAP_MAX, 65_536)  # what glibc begins with
-            libc.mallopt(_TRIM_THRESHOLD, 64 * _MIB)  # the most that glibc chooses by itself
-            libc.malloc_trim(0)
+        with _lock:
+            _depth -= 1
+            if not _depth:
+                libc.mallopt(_MMAP_MAX, 65_536)  # what glibc begins with
+                libc.mallopt(_TRIM_THRESHOLD, 64 * _MIB)  # the most that glibc chooses by itself
+                libc.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -88,7 +88,7 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
 def be_eager(optimizer: Optimizer) -> None:
     """Undo what makes an optimizer of this file ready to be captured, and slower where it is not.
 
-    torch warns of it at the first step. A rate on the device stays there.
+    A rate on the device stays there.
     """
     for group in optimizer.param_groups:
         if "capturable" in group:

@@ -54,7 +54,7 @@ def restore(
     checkpoint, skipped = found
     if skipped:
         names = "; ".join(f"{item.path.name}: {item.reason}" for item in skipped)
-        warnings.warn(f"checkpoints passed over as broken: {names}", UserWarning, stacklevel=4)
+        warnings.warn(f"checkpoints passed over as broken: {names}", UserWarning, stacklevel=5)
     if checkpoint is None:
         return
     saved = checkpoint.state["run"]
