@@ -89,7 +89,7 @@ def test_the_table_gives_mean_spread_and_every_seed(reproduction, monkeypatch):
         reproduction.write_result(reproduction.RESULTS / f"lenet5-{seed}.json", result)
     lines = reproduction.table().splitlines()
     (line,) = [line for line in lines if line.startswith("| LeNet-5 |")]
-    assert "| 1.00 ± 0.10 (0.90, 1.00, 1.10) | 20 | 4.8 min |" in line
+    assert "| 1.00 ± 0.10 (0.90, 1.00, 1.10) | 20 | 3.0 min |" in line
     missing = [line for line in lines if line.startswith("Not yet run: ")]
     assert "LeNet-5, distortions; LeNet-1; " in missing[0]
     assert sum(line.count(";") + 1 for line in missing) == len(reproduction.ROWS) - 1

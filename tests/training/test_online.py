@@ -41,7 +41,8 @@ def test_learns_from_each_picture_as_batches_of_one_do():
             squared_error(twin(image), label).backward()
             optimizer.step()
     for mine, other in zip(net.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+        # the rounding of 250 updates, which themselves move weights by tenths
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=5e-4)
 
 
 def test_learns_more_from_an_epoch_than_batches_do():
