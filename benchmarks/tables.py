@@ -81,7 +81,10 @@ def section(result: dict[str, Any]) -> str:
     parts = []
     if "nets" in result:
         parts += [net(name, found) for name, found in result["nets"].items()]
-    left = {key: value for key, value in result.items() if key not in (*ABOUT, *INTRODUCED, "nets")}
+    if "growth" in result:
+        parts.append(growth(result["growth"]))
+    known = (*ABOUT, *INTRODUCED, "nets", "growth")
+    left = {key: value for key, value in result.items() if key not in known}
     own = {key: value for key, value in left.items() if is_part(value)}
     for key, value in own.items():
         title, words = PARTS.get(key, (key.capitalize(), ""))
@@ -219,6 +222,31 @@ def net(name: str, found: dict[str, Any]) -> str:
         notes += [f"{what.capitalize()} on {device}: {text}." for what, text in words.items()]
     text = f"`{name}`, images per second\n\n{table(heads, rows)}"
     return text + ("\n\n" + " ".join(notes) if notes else "")
+
+
+def growth(found: dict[str, Any]) -> str:
+    """What one more of something costs, and how straight the points lie on their line."""
+    heads = ("what grows", "points", "measured in", "one more", "R²", "one more, MB", "R²")
+    rows = []
+    for what, each in found.items():
+        points, memory = list(each["time"]), list(each["memory, MB"].values())
+        of_time, of_memory = each["line of time"], each["line of memory"]
+        flat = max(memory) - min(memory) < 0.01 * min(memory)  # of which R² would be of noise
+        rows.append(
+            (
+                what,
+                f"{points[0]} to {points[-1]}",
+                each["unit of time"],
+                f"{of_time['slope']:.3g}",
+                f"{of_time['r2']:.4f}",
+                "0" if flat else f"{of_memory['slope']:.3g}",
+                "flat" if flat else f"{of_memory['r2']:.4f}",
+            )
+        )
+    return (
+        "Time, and the peak of a whole process's memory. Each point of time is a median of five."
+        f"\n\n{table(heads, rows)}"
+    )
 
 
 def images(found: dict[str, Any]) -> str:

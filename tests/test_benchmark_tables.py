@@ -97,3 +97,18 @@ def test_a_result_names_its_command_without_paths(
     monkeypatch.setattr(sys, "argv", ["/somewhere/benchmarks/throughput.py", *words])
     told = load_benchmark("report").command()
     assert told == "python benchmarks/throughput.py --data FOLDER --repeats 3 lenet5"
+
+
+def test_growth_is_a_row_a_line_and_memory_that_stays_is_flat(tables: Any) -> None:
+    line = {"slope": 0.5, "intercept": 1.0, "r2": 0.25}
+    grows = {
+        "unit of time": "seconds in all",
+        "time": {"1": spread(1.0), "16": spread(9.0)},
+        "line of time": line,
+        "memory, MB": {"1": 700.0, "16": 701.0},
+        "line of memory": line,
+    }
+    more = {**grows, "memory, MB": {"1": 700.0, "16": 900.0}}
+    text = tables.section({"growth": {"epochs": grows, "batch": more}})
+    assert "| epochs | 1 to 16 | seconds in all | 0.5 | 0.2500 | 0 | flat |" in text
+    assert "| batch | 1 to 16 | seconds in all | 0.5 | 0.2500 | 0.5 | 0.2500 |" in text
