@@ -226,7 +226,7 @@ def net(name: str, found: dict[str, Any]) -> str:
 
 def growth(found: dict[str, Any]) -> str:
     """What one more of something costs, and how straight the points lie on their line."""
-    heads = ("what grows", "points", "measured in", "one more", "R²", "one more, MB", "R²")
+    heads = ("what grows", "points", "time of", "one more takes", "R²", "and needs", "R²")
     rows = []
     for what, each in found.items():
         points, memory = list(each["time"]), list(each["memory, MB"].values())
@@ -236,17 +236,22 @@ def growth(found: dict[str, Any]) -> str:
             (
                 what,
                 f"{points[0]} to {points[-1]}",
-                each["unit of time"],
-                f"{of_time['slope']:.3g}",
+                each["unit of time"].removeprefix("seconds ").removeprefix("in "),
+                duration(of_time["slope"]),
                 f"{of_time['r2']:.4f}",
-                "0" if flat else f"{of_memory['slope']:.3g}",
+                "0 MB" if flat else f"{of_memory['slope']:.3g} MB",
                 "flat" if flat else f"{of_memory['r2']:.4f}",
             )
         )
     return (
         "Time, and the peak of a whole process's memory. Each point of time is a median of five."
-        f"\n\n{table(heads, rows)}"
+        f"\n\n{{.dense}}\n{table(heads, rows)}"
     )
+
+
+def duration(seconds: float) -> str:
+    unit, factor = ("µs", 1e6) if seconds < 1e-3 else ("ms", 1e3)
+    return f"{factor * seconds:.3g} {unit}"
 
 
 def images(found: dict[str, Any]) -> str:

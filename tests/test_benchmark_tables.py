@@ -110,5 +110,5 @@ def test_growth_is_a_row_a_line_and_memory_that_stays_is_flat(tables: Any) -> No
     }
     more = {**grows, "memory, MB": {"1": 700.0, "16": 900.0}}
     text = tables.section({"growth": {"epochs": grows, "batch": more}})
-    assert "| epochs | 1 to 16 | seconds in all | 0.5 | 0.2500 | 0 | flat |" in text
-    assert "| batch | 1 to 16 | seconds in all | 0.5 | 0.2500 | 0.5 | 0.2500 |" in text
+    assert "| epochs | 1 to 16 | all | 500 ms | 0.2500 | 0 MB | flat |" in text
+    assert "| batch | 1 to 16 | all | 500 ms | 0.2500 | 0.5 MB | 0.2500 |" in text
