@@ -160,6 +160,7 @@ def test_a_result_to_expect_says_its_spread_time_and_machine() -> None:
     plain = Expected(0.99, 0.9895, 0.991)
     assert str(plain) == "99.00 % (98.95 to 99.10, 3 seeds)"
     assert str(Expected(0.99, 0.988, 0.991)) == "99.0 % (98.8 to 99.1, 3 seeds)"
+    assert str(Expected(0.99, 0.99, 0.99, 1)) == "99.0 % (one seed)"
     whole = Expected(0.9945, 0.994, 0.995, 5, 301.2, "two cores")
     assert str(whole) == "99.45 % (99.40 to 99.50, 5 seeds) in 301 s of processor time on two cores"
 

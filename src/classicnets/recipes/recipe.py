@@ -36,7 +36,8 @@ class Expected:
         rates = (self.accuracy, self.low, self.high)
         decimals = 1 if all(rate == round(rate, 3) for rate in rates) else 2
         mean, low, high = (f"{100 * rate:.{decimals}f}" for rate in rates)
-        text = f"{mean} % ({low} to {high}, {self.seeds} seeds)"
+        seeds = "one seed" if self.seeds == 1 else f"{low} to {high}, {self.seeds} seeds"
+        text = f"{mean} % ({seeds})"
         if self.seconds is not None:
             text += f" in {self.seconds:.0f} s of processor time"
         return f"{text} on {self.machine}" if self.machine else text
