@@ -160,7 +160,8 @@ TODAY = {
         title="LectureCNN",
         recipe=mnist("lecture_cnn", "modern"),
         seeds=FIVE[:3],
-        difference="99.68 was the goal, and is missed: of seven settings none is better by more than chance.",
+        difference="99.68 was the goal, and is missed: of seven settings none is better by more "
+        "than chance.",
     ),
     "modern-lenet5_paper": Row(title="LeNet5Paper", recipe=mnist("lenet5_paper", "modern")),
     "modern-lenet1": Row(title="LeNet1", recipe=mnist("lenet1", "modern")),
