@@ -53,8 +53,8 @@ QUICK = (
     _row("lenet5",         "mnist",          5, 32, 0.002, (0.990, 0.990, 0.990)),
     _row("lenet5_paper",   "mnist",          5, 64, 0.003, (0.9876, 0.9867, 0.9893)),
     _row("sequential_cnn", "mnist",          3, 64, 0.002, (0.9935, 0.9931, 0.9941)),
+    _row("lecture_cnn",    "mnist",          3, 64, 0.001, (0.9932, 0.9928, 0.9938)),
     # not yet measured
-    _row("lecture_cnn",    "mnist",          3, 64, 0.001),
     _row("lenet1989",      "fashion_mnist",  5, 64, 0.01),
     _row("lenet1",         "fashion_mnist",  5, 64, 0.02),
     _row("lenet5",         "fashion_mnist",  5, 64, 0.003),
