@@ -2,7 +2,6 @@
 
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,8 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def tables(monkeypatch: pytest.MonkeyPatch) -> Any:
-    if not FOLDER.is_dir():
-        pytest.skip("the benchmarks are not in the source distribution")
-    monkeypatch.syspath_prepend(FOLDER)
-    yield import_module("tables")
-    sys.modules.pop("tables")
+def tables(load_benchmark: Any) -> Any:
+    return load_benchmark("tables")
 
 
 def spread(value: float) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Each example runs and ends in the number that it promises."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,19 +14,12 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+def example(
+    load_script: Callable[[Path], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], ModuleType]:
     """Load an example by name; what it writes goes into an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+    return lambda name: load_script(EXAMPLES / f"{name}.py")
 
 
 def test_lenet5_reads_most_digits(example: Callable[[str], ModuleType], tmp_path: Path) -> None:
