@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a dry run that measures nothing")
     parser.add_argument("--only", choices=QUESTIONS, action="append")
     parser.add_argument("--minutes", type=float, default=7.5)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     warnings.filterwarnings("ignore", "the loss stayed within")  # noise cannot be learnt
@@ -117,7 +118,8 @@ def main() -> None:
     begun = time.perf_counter()
     if root is None and not given.tiny:
         parser.error("name the folder that has MNIST/raw by --root or CLASSICNETS_DATA")
-    setting = Setting(given.device, given.tiny, root and Path(root), begun + 60 * given.minutes)
+    deadline = begun + 60 * given.minutes
+    setting = Setting(given.device, given.tiny, root and Path(root), deadline, given.rounds)
     out = given.out or RESULTS / ("gpu-dry-run.json" if given.tiny else "gpu.json")
     answers: dict[str, Any] = {}
     for name in given.only or QUESTIONS:

@@ -20,12 +20,13 @@ def alexnet(setting: Setting) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     size, count = (2, 2) if setting.tiny else (1024, 8)
-    pixels = torch.randint(0, 256, (size * count, 3, 224, 224), dtype=torch.uint8)
+    shape = size * count, 3, 224, 224
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=setting.device)
     labels = torch.randint(0, 1000, (size * count,))
     loader = data.TensorLoader(
         pixels, labels, classes=list(map(str, range(1000))), preparation=Preparation(224, 3),
         batch_size=size, shuffle=True,
-    ).to(setting.device)  # fmt: skip
+    )  # fmt: skip
     batches = [(a.to(memory_format=torch.channels_last), b) for a, b in loader]
 
     def fitted(net: Callable[[], nn.Module]) -> float:

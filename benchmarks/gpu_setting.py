@@ -19,10 +19,7 @@ class Setting:
     tiny: bool
     root: Path | None
     deadline: float  # of `time.perf_counter`
-
-    @property
-    def rounds(self) -> int:
-        return 2 if self.tiny else 5
+    rounds: int
 
     @property
     def is_over(self) -> bool:

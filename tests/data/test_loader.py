@@ -244,6 +244,22 @@ def test_a_moved_loader_counts_its_own_epochs():
     assert equal(loader, other)
 
 
+@pytest.mark.parametrize("augment", [None, Brighten()])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("at_once", [2, 3, 100])
+def test_batches_prepared_together_are_those_prepared_one_by_one(
+    monkeypatch, at_once, shuffle, augment
+):
+    loader = make(22, shuffle=shuffle, augment=augment)
+    plain = [list(loader.iterate(start)) for start in (0, 2)]
+    part = list(loader.shard(1, 2))
+    monkeypatch.setattr(TensorLoader, "_batches_at_once", lambda loader: at_once)
+    loader.set_epoch(0)
+    assert equal(plain[0], loader.iterate(0))
+    assert equal(plain[1], loader.iterate(2))
+    assert equal(part, loader.shard(1, 2))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("augment", [None, Brighten()])
 @pytest.mark.parametrize("shuffle", [False, True])

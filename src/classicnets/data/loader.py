@@ -7,6 +7,8 @@ stop anywhere, go on elsewhere, on more processes or another device, and see the
 
 import copy
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +18,8 @@ from classicnets.errors import ConfigError, DataError, DeviceError
 from classicnets.preparation import Preparation
 
 from .streams import permutation, uniform
+
+_BYTES_AT_ONCE = 2**25  # of float32 pictures, prepared together on a GPU
 
 
 class Augmentation(Protocol):
@@ -37,8 +41,9 @@ class TensorLoader:
     """Batches of (images, labels) cut from uint8 pictures held in memory.
 
     A batch is one gather of uint8 pictures, the augmentation if any, and a normalisation in two
-    operations; nothing is done per picture in Python. Each batch is the caller's to keep or
-    change. A short last batch is kept. A `for` gives the next epoch, beginning with epoch 0.
+    operations; nothing is done per picture in Python. On a GPU many small batches are prepared
+    together. Each batch is the caller's to keep or change. A short last batch is kept. A `for`
+    gives the next epoch, beginning with epoch 0.
 
     Args:
         images: uint8 (N, C, H, W) at the size of the net, as `preparation.uint8` gives them.
@@ -188,21 +193,33 @@ class TensorLoader:
 
     def _batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         order: Tensor | None = None
-        images: Iterator[Tensor]
         if self._shuffle:
             order = permutation(self.num_images, self._seed, epoch, "order")[first:].to(self.device)
-            labels = self._labels.index_select(0, order)
-            images = (self._images.index_select(0, rows) for rows in self._cut(order))
+            labels, source = self._labels.index_select(0, order), order
         else:
-            labels = self._labels[first:].clone()
-            images = iter(self._cut(self._images[first:]))
+            labels, source = self._labels[first:].clone(), self._images[first:]
+        at_once = self._batches_at_once()
+        cut = self._cut(source)
+        images = _joined(cut, at_once)
+        if order is not None:
+            images = map(partial(self._images.index_select, 0), images)
         if self._augment is not None:
             draws = uniform(self.num_images, self._augment.draws, self._seed, epoch, "augment")
             draws = draws.to(self.device)
             draws = draws[first:] if order is None else draws.index_select(0, order)
-            images = map(self._augment, images, self._cut(draws))
-        normalize = self.preparation.normalizer(self.device)
-        return zip(map(normalize, images), self._cut(labels), strict=True)
+            images = map(self._augment, images, _joined(self._cut(draws), at_once))
+        images = map(self.preparation.normalizer(self.device), images)
+        if at_once > 1:
+            sizes = [[len(part) for part in parts] for parts in _groups(cut, at_once)]
+            images = chain.from_iterable(map(torch.split, images, sizes))
+        return zip(images, self._cut(labels), strict=True)
+
+    def _batches_at_once(self) -> int:
+        """How many batches are prepared together: several small ones take a GPU as long as one."""
+        if self.device.type == "cpu":
+            return 1
+        batch = 4 * self.batch_size * self._images[0].numel()
+        return max(1, _BYTES_AT_ONCE // batch)
 
     def _cut(self, values: Tensor) -> Sequence[Tensor]:
         """The rows in batches, or in this rank's parts of the batches."""
@@ -210,6 +227,15 @@ class TensorLoader:
         if self._world_size == 1:
             return batches
         return [batch.tensor_split(self._world_size)[self._rank] for batch in batches]
+
+
+def _groups(parts: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:
+    return (list(parts[first : first + size]) for first in range(0, len(parts), size))
+
+
+def _joined(parts: Sequence[Tensor], size: int) -> Iterator[Tensor]:
+    """The parts, or so many together."""
+    return iter(parts) if size == 1 else map(torch.cat, _groups(parts, size))
 
 
 def check_integer(name: str, value: int, minimum: int) -> int:
