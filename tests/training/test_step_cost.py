@@ -145,11 +145,11 @@ def test_no_step_waits_for_the_cuda_device(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_memory_of_the_cuda_device_does_not_grow_with_the_steps() -> None:
     def peak(batches: int) -> int:
-        loader = loader_of(batches).to("cuda")
+        loader = loader_of(batches, batch_size=64).to("cuda")
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         train(LeNet5(), loader, device="cuda")
         return torch.cuda.max_memory_allocated() - before
 
     peak(40)
-    assert peak(400) <= peak(100) + 2**20
+    assert peak(600) <= peak(300) + 2**20  # both of more than two blocks prepared together
