@@ -29,11 +29,10 @@ def alexnet(setting: Setting) -> dict[str, Any]:
     )  # fmt: skip
     batches = [(a.to(memory_format=torch.channels_last), b) for a, b in loader]
 
-    def fitted(net: Callable[[], nn.Module]) -> float:
-        model = net().to(setting.device, memory_format=torch.channels_last)
+    def fitted(net: Callable[[], nn.Module], **options: Any) -> float:
         history = fit(
-            model, loader, epochs=2, optimizer="sgd", lr=0.001, precision="bf16",
-            device=setting.device, progress=False,
+            net(), loader, epochs=2, optimizer="sgd", lr=0.001, precision="bf16",
+            device=setting.device, progress=False, **options,
         )  # fmt: skip
         return history.epochs[-1].images_per_second
 
@@ -58,6 +57,7 @@ def alexnet(setting: Setting) -> dict[str, Any]:
             "torchvision's AlexNet, loop by hand": lambda: by_hand(torchvision.models.alexnet),
             "torchvision's AlexNet under fit": lambda: fitted(torchvision.models.alexnet),
             "AlexNet, loop by hand": lambda: by_hand(AlexNet),
+            "AlexNet under fit(compile=True)": lambda: fitted(AlexNet, compile=True),
         },
         setting,
     )

@@ -286,16 +286,15 @@ def _noise(model: nn.Module, place: torch.device, size: int, count: int) -> Tens
     """A loader of `count` batches, each of other random pictures, in a new order each epoch."""
     shape: tuple[int, int, int] = model.input_shape  # type: ignore[assignment]
     classes = getattr(model, "options", {}).get("num_classes", 10)
-    images = torch.randint(0, 256, (size * count, *shape), dtype=torch.uint8)
     return TensorLoader(
-        images,
+        torch.randint(0, 256, (size * count, *shape), dtype=torch.uint8, device=place),
         torch.randint(0, classes, (size * count,)),
         classes=[str(number) for number in range(classes)],
         preparation=Preparation(shape[1], shape[0]),
         batch_size=size,
         shuffle=True,
         name="noise",
-    ).to(place)
+    )
 
 
 def _clock(call: Callable[[], object], place: torch.device, repeats: int) -> list[float]:

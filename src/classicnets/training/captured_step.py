@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .kernels import Kernels
+
 Learn = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -18,7 +20,7 @@ class CapturedStep:
     The first steps are eager ones that count, on a stream of their own, so that libraries are set
     up and the optimizer has its state: nothing is undone afterwards. Capturing computes nothing.
     What the optimizer was told is part of the graph, but for a rate held on the device; once it is
-    told something else, all further steps are eager.
+    told something else, all further steps are eager. Until then all steps run with `Kernels`.
 
     Args:
         learn: the whole eager step: forward, loss, backward, update, gradients cleared; returns
@@ -38,7 +40,7 @@ class CapturedStep:
         forget: Callable[[], None],
         device: torch.device,
     ) -> None:
-        self._learn = learn
+        self._learn_by_torch = learn
         self._optimizer = optimizer
         self._forget = forget
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -52,7 +54,7 @@ class CapturedStep:
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Learn from a batch; return its loss and the outputs."""
         if self._failed:
-            return self._learn(images, labels)
+            return self._learn_by_torch(images, labels)
         shape = images.shape, images.dtype, labels.shape, labels.dtype
         if self._graph is None:
             self._seen[shape] += 1
@@ -81,6 +83,10 @@ class CapturedStep:
         self._graph.replay()
         return self._loss.clone(), self._outputs.clone()
 
+    def _learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with Kernels():
+            return self._learn_by_torch(images, labels)
+
     def _learn_aside(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         current = torch.cuda.current_stream(images.device)
         self._stream.wait_stream(current)
@@ -102,8 +108,11 @@ class CapturedStep:
                 self._loss, self._outputs = self._learn(self._images, self._labels)
         except RuntimeError as error:
             self._forget()
-            cause = error.__context__ or error  # ending a broken capture raises an error of its own
-            self._give_up(f"the step cannot be captured ({str(cause).splitlines()[0]})")
+            _leave_capture(images.device)
+            # ending a broken capture raises an error of its own; a name for the first would keep
+            # alive the step that broke
+            reason = str(error.__context__ or error).splitlines()[0]
+            self._give_up(f"the step cannot be captured ({reason})")
             return
         self._graph = graph
         self._told = told(self._optimizer)
@@ -124,6 +133,16 @@ class CapturedStep:
         self._failed = True
         self._graph = None
         warn_eager(reason)
+
+
+def _leave_capture(device: torch.device) -> None:
+    """Let the device's generator draw again: before torch 2.15 a broken capture keeps it waiting.
+
+    A copy of its state has the seed and the place, and knows nothing of a capture.
+    """
+    if device.type == "cuda":
+        generator = torch.cuda.default_generators[device.index]
+        generator.graphsafe_set_state(generator.clone_state())
 
 
 def _is_tensor(*values: Any) -> bool:
@@ -150,11 +169,8 @@ def reason_not_to_capture(
     *,
     precision: str,
     accumulate: int,
-    compiled: bool,
 ) -> str | None:
     """Return why a step is not to be captured, None if it is."""
-    if compiled:
-        return "compile=True makes kernels of its own"
     if precision == "fp16":
         return "the gradient scaler of fp16 decides at each step on the CPU; bf16 needs none"
     if accumulate > 1:

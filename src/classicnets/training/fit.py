@@ -213,12 +213,7 @@ def fit(
         if online:
             step.go_online()
         if place.type == "cuda":
-            reason = reason_not_to_capture(
-                chosen,
-                precision=precision,
-                accumulate=accumulate,
-                compiled=compile or model is not inner,
-            )
+            reason = reason_not_to_capture(chosen, precision=precision, accumulate=accumulate)
             if not ranks.alone:
                 reason = "it shares each of them with other processes"
             if reason is None:

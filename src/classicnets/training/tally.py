@@ -41,17 +41,16 @@ class Tally:
             return
         losses, outputs, labels = zip(*self._waiting, strict=True)
         self._waiting.clear()
-        values = _numbers(losses)
+        hits: Tensor | None = None
+        if self.correct is not None and are_classes(outputs[0], labels[0]):
+            hits = (torch.cat(outputs).argmax(1) == torch.cat(labels)).sum()
+        values = _numbers(losses)  # a device is waited for here, all its work being set
         for value, label in zip(values, labels, strict=True):
             self.loss_sum += value * len(label)
             self.count += len(label)
         self.losses += values
         if self.correct is not None:
-            if are_classes(outputs[0], labels[0]):
-                hits = torch.cat(outputs).argmax(1) == torch.cat(labels)
-                self.correct += int(hits.sum())
-            else:
-                self.correct = None
+            self.correct = None if hits is None else self.correct + int(hits)
 
     @property
     def loss(self) -> float:

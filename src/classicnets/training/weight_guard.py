@@ -75,9 +75,10 @@ def _finite_names(state: dict[str, Any]) -> set[str]:
     floating = {
         name: value
         for name, value in state.items()
-        if isinstance(value, Tensor) and value.is_floating_point()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.numel()
     }
     if not floating:
         return set()
-    finite = torch.stack([value.isfinite().all() for value in floating.values()]).tolist()
+    bounds = [torch.stack(value.aminmax()) for value in floating.values()]  # NaN if one is NaN
+    finite = torch.stack(bounds).isfinite().all(1).tolist()
     return {name for name, is_finite in zip(floating, finite, strict=True) if is_finite}
