@@ -3,9 +3,10 @@
     python benchmarks/gpu.py [--root FOLDER] [--only QUESTION] [--out FILE]
     python benchmarks/gpu.py --device cpu --tiny     # a dry run of the same code, without a GPU
 
-FOLDER has MNIST/raw. A question that fails does not stop the others, and what is known so far is
-in the JSON file after each; with --only, the answers that the file has to others stay. Speeds that
-are compared are taken in turn, five times each.
+FOLDER has MNIST/raw. Each question is asked in a process of its own, so that one that fails does
+not stop the others and none uses the memory of another; what is known so far is in the JSON file
+after each. With --only, the answers that the file has to others stay. Speeds that are compared are
+taken in turn, five times each.
 """
 
 import argparse
@@ -16,13 +17,14 @@ import sys
 import time
 import traceback
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for the deterministic runs
 
-from gpu_alexnet import alexnet
-from gpu_lenet import accuracy, capture, determinism, epoch
+from gpu_alexnet import alexnet, alexnet_compiled
+from gpu_lenet import accuracy, capture, compiled, determinism, epoch
 from gpu_setting import Setting
 from report import RESULTS, save, speeds_as_json
 
@@ -51,6 +53,8 @@ def tests(setting: Setting) -> dict[str, Any]:
         "tests/models/test_contract.py",
         "tests/data/test_loader.py",
     ]
+    if find_spec("xdist") is not None:
+        words += ["-n", "4", "-p", "no:benchmark"]  # whose plugin warns of the other
     words += with_gpu[:1] if setting.tiny else with_gpu
     root = Path(__file__).parents[1]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False, timeout=120)
@@ -62,7 +66,8 @@ def tests(setting: Setting) -> dict[str, Any]:
 def throughput(setting: Setting) -> dict[str, Any]:
     """Every net on the CPU and on the GPU, as far as the time goes."""
     sizes = (1, 2) if setting.tiny else (1, 16, 64, 256, 1024, 4096)
-    names = ["lenet1989"] if setting.tiny else list_models()
+    large_last = sorted(list_models(), key=lambda name: name.startswith("alexnet"))
+    names = ["lenet1989"] if setting.tiny else large_last
     nets = {}
     for name in names:
         if setting.is_over:
@@ -74,7 +79,7 @@ def throughput(setting: Setting) -> dict[str, Any]:
             found[device] = []
             for each in measure(
                 model, device=device, batch_sizes=sizes, loss=loss, repeats=3,
-                seconds=0.01 if setting.tiny else 0.1, patience=1.0,
+                seconds=0.01 if setting.tiny else 0.05, patience=0.5,
             ):  # fmt: skip
                 found[device].append(each)
                 if setting.is_over:
@@ -92,15 +97,19 @@ QUESTIONS = {
     "alexnet": alexnet,
     "tests": tests,
     "throughput": throughput,
+    "compiled": compiled,
+    "alexnet_compiled": alexnet_compiled,
 }
 
 
 def in_own_process(name: str, given: argparse.Namespace, out: Path, seconds: float) -> Any:
-    """The answer to a question of which memory is a part: nothing else has used the process's."""
-    options = ["--device", given.device, "--minutes", str(seconds / 60), "--out", str(out)]
+    """The answer to a question asked in another process, which leaves it in the file as well."""
+    options = ["--device", given.device, "--rounds", str(given.rounds), "--out", str(out)]
     options += ["--tiny"] if given.tiny else []
     options += ["--root", str(given.root)] if given.root else []
-    subprocess.run([sys.executable, __file__, "--only", name, *options], check=True)
+    words = [sys.executable, "-X", "faulthandler", __file__, "--only", name, *options]
+    words += ["--minutes", str(seconds / 60)]
+    subprocess.run(words, check=True, timeout=seconds + 60)
     return answers_in(out)[name]
 
 
@@ -153,18 +162,19 @@ def main() -> None:
         try:
             if left < 0:
                 answer = {"skipped": "out of time"}
-            elif name == "throughput" and not given.only:
-                answer = in_own_process(name, given, out, left)
-            else:
+            elif given.only:
                 answer = QUESTIONS[name](setting)
+            else:
+                answer = in_own_process(name, given, out, left)
         except Exception as error:
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[:1]}"}
         answers[name] = {**answer, "seconds": round(time.perf_counter() - started, 1)}
         save({"device": given.device, "tiny": given.tiny, **answers}, out)
-        print(f"\n{name}: {QUESTIONS[name].__doc__.splitlines()[0]}")
-        if name != "throughput":
-            show(answers[name], "  ")
+        if given.only or "error" in answer:
+            print(f"\n{name}: {QUESTIONS[name].__doc__.splitlines()[0]}")
+            if name != "throughput":
+                show(answers[name], "  ")
     print(f"{time.perf_counter() - begun:.0f} s in all")
 
 

@@ -19,22 +19,8 @@ def alexnet(setting: Setting) -> dict[str, Any]:
     import torchvision
     from torch.utils.flop_counter import FlopCounterMode
 
-    size, count = (2, 2) if setting.tiny else (1024, 8)
-    shape = size * count, 3, 224, 224
-    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=setting.device)
-    labels = torch.randint(0, 1000, (size * count,))
-    loader = data.TensorLoader(
-        pixels, labels, classes=list(map(str, range(1000))), preparation=Preparation(224, 3),
-        batch_size=size, shuffle=True,
-    )  # fmt: skip
+    loader = noise(setting)
     batches = [(a.to(memory_format=torch.channels_last), b) for a, b in loader]
-
-    def fitted(net: Callable[[], nn.Module], **options: Any) -> float:
-        history = fit(
-            net(), loader, epochs=2, optimizer="sgd", lr=0.001, precision="bf16",
-            device=setting.device, progress=False, **options,
-        )  # fmt: skip
-        return history.epochs[-1].images_per_second
 
     def by_hand(net: Callable[[], nn.Module]) -> float:
         model = net().to(setting.device, memory_format=torch.channels_last)
@@ -49,15 +35,15 @@ def alexnet(setting: Setting) -> dict[str, Any]:
                 optimizer.step()
 
         run()
-        return size * count / setting.clock(run)
+        return loader.num_images / setting.clock(run)
 
+    theirs = torchvision.models.alexnet
     result = in_turn(
         {
-            "AlexNet under fit": lambda: fitted(AlexNet),
-            "torchvision's AlexNet, loop by hand": lambda: by_hand(torchvision.models.alexnet),
-            "torchvision's AlexNet under fit": lambda: fitted(torchvision.models.alexnet),
+            "AlexNet under fit": lambda: fitted(AlexNet, loader, setting),
+            "torchvision's AlexNet, loop by hand": lambda: by_hand(theirs),
+            "torchvision's AlexNet under fit": lambda: fitted(theirs, loader, setting),
             "AlexNet, loop by hand": lambda: by_hand(AlexNet),
-            "AlexNet under fit(compile=True)": lambda: fitted(AlexNet, compile=True),
         },
         setting,
     )
@@ -65,7 +51,7 @@ def alexnet(setting: Setting) -> dict[str, Any]:
     model = AlexNet().to(setting.device)
     with counter:
         F.cross_entropy(model(batches[0][0]), batches[0][1]).backward()
-    operations = counter.get_total_flops() / size
+    operations = counter.get_total_flops() / loader.batch_size
     ceiling = matrix_product(setting)
     result["operations per image"] = operations
     result["matrix product, operations per second"] = ceiling
@@ -74,6 +60,39 @@ def alexnet(setting: Setting) -> dict[str, Any]:
         for name, found in result["images per second"].items()
     }
     return result
+
+
+def alexnet_compiled(setting: Setting) -> dict[str, Any]:
+    """AlexNet in bf16 through torch.compile, under `fit`."""
+    loader = noise(setting)
+    ways = {
+        "AlexNet under fit": lambda: fitted(AlexNet, loader, setting),
+        "AlexNet under fit(compile=True)": lambda: fitted(AlexNet, loader, setting, compile=True),
+    }
+    return in_turn(ways, setting)
+
+
+def noise(setting: Setting) -> data.TensorLoader:
+    """Eight batches of 1,024 random pictures, on the device."""
+    size, count = (2, 2) if setting.tiny else (1024, 8)
+    shape = size * count, 3, 224, 224
+    return data.TensorLoader(
+        torch.randint(0, 256, shape, dtype=torch.uint8, device=setting.device),
+        torch.randint(0, 1000, (size * count,)),
+        classes=list(map(str, range(1000))), preparation=Preparation(224, 3), batch_size=size,
+        shuffle=True,
+    )  # fmt: skip
+
+
+def fitted(
+    net: Callable[[], nn.Module], loader: data.TensorLoader, setting: Setting, **options: Any
+) -> float:
+    """Images a second in the second epoch of `fit`."""
+    history = fit(
+        net(), loader, epochs=2, optimizer="sgd", lr=0.001, precision="bf16",
+        device=setting.device, progress=False, **options,
+    )  # fmt: skip
+    return history.epochs[-1].images_per_second
 
 
 def matrix_product(setting: Setting) -> dict[str, Any]:

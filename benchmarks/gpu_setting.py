@@ -60,6 +60,7 @@ def in_turn(ways: dict[str, Callable[[], float]], setting: Setting) -> dict[str,
                 failed[name] = said(error)
                 del found[name]
                 continue
+            print(f"{name}: {speed:,.0f} images/s", flush=True)
             if number:
                 found[name].append(speed)
     first = next(iter(ways))
