@@ -48,6 +48,31 @@ PARTS = {
         "within the program, in the bare loop; and what a call costs before its first step.",
     ),
     "evaluation": ("Evaluation", "10,000 pictures; the ratio is to `evaluate` in the same round."),
+    "epoch": (
+        "LeNet-5 beside Lightning and the loop of the tutorials",
+        "MNIST in batches of 64, SGD with momentum, float32; the second epoch of each. The slow "
+        "ones were given 6,400 pictures.",
+    ),
+    "capture": (
+        "A captured step",
+        "The same net beside loops by hand whose batches lie ready on the device.",
+    ),
+    "compiled": ("Through `torch.compile`", "What it takes to compile is not counted."),
+    "accuracy": (
+        "How soon 99.0 %",
+        "Seconds of training LeNet-5 on 55,000 pictures from each seed; 5,000 validate. The "
+        "first seed's contain what a process does once.",
+    ),
+    "determinism": (
+        "Twice the same",
+        "Two runs from one seed under `torch.use_deterministic_algorithms`.",
+    ),
+    "alexnet": (
+        "AlexNet beside torchvision's",
+        "Batches of 1,024 in bf16, channels last; fractions are of a large matrix product.",
+    ),
+    "tests": ("The tests that need a GPU", ""),
+    "throughput": ("Every net", "On the CPU and on the GPU of one machine."),
 }
 INTRODUCED = ("what", "unit")
 ABOUT = ("command", "date", "machine", "versions")

@@ -108,6 +108,28 @@ def test_the_table_of_speeds_is_that_of_the_results(name: str) -> None:
     assert [[cell.strip() for cell in row] for row in written] == expected
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_the_figures_of_the_gpu_are_those_of_the_results(name: str) -> None:
+    path = ROOT / "benchmarks" / "results" / "gpu.json"
+    if not path.exists():
+        pytest.skip("the results are not in the source distribution")
+    asked = json.loads(path.read_text(encoding="utf-8"))
+    times = asked["epoch"]["fit, times"]
+    text = (ROOT / name).read_text(encoding="utf-8")
+    table = text[text.index("H200") :].split("|---|---|---|\n", 1)[1]
+    written = [line.strip("|").split("|")[1:] for line in table.splitlines()[:2]]
+    assert [[float(cell) for cell in row] for row in written] == [
+        [round(times[f"{peer}, {group}"]["median"]) for peer in ("tutorial's loop", "Lightning")]
+        for group in ("transforms", "data in memory")
+    ]
+    fast = asked["accuracy"]["recipes"]["the fast recipe"]
+    assert (fast["seeds at 99.0 % of test"], fast["seeds"]) == (10, 10)
+    assert round(fast["test"]["median"], 3) == 0.991
+    assert 0.45 < fast["seconds of epochs"]["median"] < 0.55
+    ahead = asked["alexnet"]["AlexNet under fit, times"]["torchvision's AlexNet, loop by hand"]
+    assert f"{ahead['median']:.2f}" in text
+
+
 def test_the_table_of_commands_names_each_and_all_are_understood(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
