@@ -66,7 +66,7 @@ def in_turn(ways: dict[str, Callable[[], float]], setting: Setting) -> dict[str,
     first = next(iter(ways))
     result = {
         "images per second": {name: asdict(spread(speeds)) for name, speeds in found.items()},
-        f"{first}, times": {
+        f"{first}: times as fast as": {
             name: asdict(spread([a / b for a, b in zip(found[first], speeds, strict=True)]))
             for name, speeds in found.items()
             if first in found and name != first

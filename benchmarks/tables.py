@@ -110,6 +110,8 @@ def section(result: dict[str, Any]) -> str:
         parts.append(growth(result["growth"]))
     known = (*ABOUT, *INTRODUCED, "nets", "growth")
     left = {key: value for key, value in result.items() if key not in known}
+    if "command" not in result:
+        left.pop("seconds", None)  # that it took to ask
     own = {key: value for key, value in left.items() if is_part(value)}
     for key, value in own.items():
         title, words = PARTS.get(key, (key.capitalize(), ""))
