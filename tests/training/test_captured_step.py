@@ -94,6 +94,7 @@ def adam(**options: Any) -> torch.optim.Optimizer:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        ({"compiled_before": True}, "the net was compiled before"),
         ({"precision": "fp16"}, "gradient scaler of fp16"),
         ({"accumulate": 4}, "accumulate=4"),
         ({}, "this Adam keeps its learning rate on the CPU"),
@@ -102,7 +103,7 @@ def adam(**options: Any) -> torch.optim.Optimizer:
 def test_what_keeps_a_step_from_being_captured_is_named(
     change: dict[str, Any], reason: str
 ) -> None:
-    settings = {"precision": "float32", "accumulate": 1}
+    settings = {"precision": "float32", "accumulate": 1, "compiled_before": False}
     assert reason in str(reason_not_to_capture(adam(), **{**settings, **change}))
 
 
@@ -139,7 +140,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Graph, "made", 0)
     monkeypatch.setattr(Graph, "replays", 0)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(captured_step, "_side_stream", lambda device: Stream())
+    monkeypatch.setattr(captured_step, "_side_stream", lambda device, thread: Stream())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     monkeypatch.setattr(torch.cuda, "graph", lambda graph, **options: nullcontext())
@@ -172,6 +173,24 @@ def test_a_shape_is_captured_after_three_steps_wherever_short_batches_fall() -> 
     assert Graph.made == 1
     assert eager == [4, 4, 1, 4, 4, 1, 1]  # the last 4 of them while it was captured
     assert Graph.replays == 3
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_all_steps_have_the_same_kernels_also_after_giving_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entered: list[bool] = []
+    monkeypatch.setattr(captured_step.Kernels, "__enter__", lambda mode: entered.append(True))
+    monkeypatch.setattr(captured_step.Kernels, "__exit__", lambda mode, *raised: None)
+    step, optimizer, eager = step_of()
+    for _ in range(5):
+        step(*batch(4))
+    step(*batch(3))
+    optimizer.param_groups[0]["betas"] = 0.8, 0.99
+    with pytest.warns(UserWarning, match="'betas' of the optimizer has changed"):
+        step(*batch(4))
+    step(*batch(4))
+    assert len(entered) == len(eager) == 7
 
 
 @pytest.mark.usefixtures("no_gpu")

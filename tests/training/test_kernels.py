@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from classicnets import AlexNet, LeNet1, LeNet5, SequentialCNN
 from classicnets.training import kernels
@@ -20,14 +22,7 @@ DEVICES = ["cpu", cuda]
 
 @pytest.fixture(autouse=True)
 def on_a_cpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_float32(*tensors: Tensor) -> bool:
-        kinds = {x.device.type for x in tensors}
-        return not any(map(torch.is_autocast_enabled, kinds))
-
-    monkeypatch.setattr(kernels, "_in_float32", in_float32)
-    monkeypatch.setattr(
-        kernels, "_in_half_precision", lambda x: torch.is_autocast_enabled(x.device.type)
-    )
+    monkeypatch.setattr(kernels, "_is_on_gpu", lambda x: True)
 
 
 @pytest.fixture
@@ -120,6 +115,14 @@ def in_bfloat16(call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tenso
         return call(*args, **kwargs)
 
 
+class Own(Tensor):
+    """A subclass, whose makers expect torch's functions."""
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -128,11 +131,21 @@ def in_bfloat16(call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tenso
         lambda x: F.conv2d(x, torch.ones(2, 1, 3, 3), torch.ones(2), padding="same"),
         lambda x: F.conv2d(x[0], torch.ones(2, 1, 3, 3), torch.ones(2)),
         lambda x: F.conv2d(x.repeat(1, 2, 1, 1), torch.ones(2, 1, 3, 3), torch.ones(2), groups=2),
-        lambda x: F.linear(x.flatten(1), torch.ones(2, 81)),
+        lambda x: F.conv2d(x.double(), torch.ones(2, 1, 3, 3).double(), torch.ones(2).double()),
+        lambda x: F.conv2d(x[:0], torch.ones(2, 1, 3, 3), torch.ones(2)),
+        lambda x: F.conv2d(x.as_subclass(Own), torch.ones(2, 1, 3, 3), torch.ones(2)),
         lambda x: in_bfloat16(F.conv2d, x, torch.ones(2, 1, 3, 3), torch.ones(2)),
         lambda x: in_bfloat16(  # weights in the usual order, whose result has that order too
             F.conv2d, x.repeat(1, 2, 1, 1), torch.ones(2, 2, 4, 4), torch.ones(2), stride=4
         ),
+        lambda x: in_bfloat16(  # and those that are in both
+            F.conv2d, x, channels_last(torch.ones(2, 1, 4, 4)), torch.ones(2), stride=4
+        ),
+        lambda x: in_bfloat16(
+            F.conv2d, x[:0].repeat(1, 2, 1, 1), channels_last(torch.ones(2, 2, 4, 4)), stride=4
+        ),
+        lambda x: F.linear(x.flatten(1), torch.ones(2, 81)),
+        lambda x: F.linear(x.flatten(1), torch.ones(2, 81), torch.ones(1, 2)),
         lambda x: F.linear(x, torch.ones(2, 9), torch.ones(2)),
         lambda x: F.avg_pool2d(x, 2),
         lambda x: F.avg_pool2d(x, 3, 2),
@@ -160,21 +173,89 @@ def test_the_gradients_have_gradients() -> None:
         assert torch.autograd.gradgradcheck(net, x)
 
 
-def test_they_work_within_the_transforms_of_torch_func() -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, w, b: F.conv2d(input=x, weight=w, bias=b),
+        lambda x, w, b: F.linear(input=x.flatten(1)[:, :9], weight=w.flatten(1), bias=b),
+        lambda x, w, b: F.avg_pool2d(input=x, kernel_size=np.int64(2), stride=(np.int64(2),) * 2),
+    ],
+)
+def test_the_words_of_torch_are_understood(taken: list[str], call: Callable[..., Tensor]) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 3))
-    weights, x = dict(net.named_parameters()), torch.randn(4, 1, 8, 8)
+    inputs = torch.randn(2, 1, 8, 8), torch.randn(3, 1, 3, 3), torch.randn(3)
+    with Kernels():
+        ours = call(*inputs)
+    assert len(taken) == 1
+    torch.testing.assert_close(ours, call(*inputs))
+
+
+def small_net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 3))
+
+
+def per_image_gradients(net: nn.Module, x: Tensor) -> Any:
+    weights = dict(net.named_parameters())
 
     def loss(weights: dict[str, Tensor], image: Tensor) -> Tensor:
         result: Tensor = torch.func.functional_call(net, weights, image[None]).square().sum()
         return result
 
-    per_image = torch.func.vmap(torch.func.grad(loss), (None, 0))
-    plain = per_image(weights, x)
+    return torch.func.vmap(torch.func.grad(loss), (None, 0))(weights, x)
+
+
+def jacobian(net: nn.Module, x: Tensor) -> Any:
+    return torch.autograd.functional.jacobian(net, x, vectorize=True)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own
+@pytest.mark.parametrize(
+    ("derive", "by_torch"),
+    [
+        (per_image_gradients, True),
+        (lambda net, x: torch.func.jvp(net, (x,), (x,)), True),
+        (lambda net, x: torch.func.hessian(lambda x: net(x).square().sum())(x), True),
+        (lambda net, x: checkpoint(net, x, use_reentrant=False).sum().backward(), True),
+        (jacobian, False),
+    ],
+)
+def test_other_derivatives_are_the_same(
+    taken: list[str], derive: Callable[..., Any], by_torch: bool
+) -> None:
+    net, x = small_net(), torch.randn(4, 1, 8, 8, requires_grad=True)
+    plain = derive(net, x)
     with Kernels():
-        ours = per_image(weights, x)
-    for name in weights:
-        torch.testing.assert_close(ours[name], plain[name])
+        ours = derive(net, x)
+    assert bool(taken) is not by_torch
+    torch.testing.assert_close(ours, plain)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # likewise
+def test_a_compiled_net_takes_them(taken: list[str]) -> None:
+    net, x = small_net(), torch.randn(4, 1, 8, 8)
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    with Kernels():
+        ours = compiled(x)
+    assert sorted(taken) == ["avg_pool2d", "conv2d", "linear"]
+    torch.testing.assert_close(ours, net(x))
+
+
+def test_an_update_given_in_another_form_is_torchs(taken: list[str]) -> None:
+    def updated(give: Callable[..., Any]) -> Tensor:
+        parameter, gradient = torch.ones(3), torch.ones(3)
+        settings = {"momentum": 0.0, "lr": 0.1, "dampening": 0.0, "weight_decay": 0.0}
+        more = {"nesterov": False, "maximize": False, "is_first_step": True}
+        give([parameter], gradient, {**settings, **more})
+        return parameter
+
+    with Kernels():
+        by_tuple = updated(lambda p, g, s: torch._fused_sgd_(p, (g,), [], **s))
+        by_name = updated(
+            lambda p, g, s: torch._fused_sgd_(p, grads=[g], momentum_buffer_list=[], **s)
+        )
+    assert not taken
+    assert by_tuple.tolist() == by_name.tolist() == pytest.approx([0.9] * 3)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -255,7 +336,7 @@ def test_a_first_convolution_is_folded(
     torch.manual_seed(0)
     x = torch.randn(2, 3, size, size + 1, device=device)
     weight, bias = torch.randn(8, 3, kernel, kernel, device=device), torch.randn(8, device=device)
-    weight = weight.contiguous(memory_format=torch.channels_last)
+    weight = channels_last(weight)
 
     def call(weight: Tensor, bias: Tensor) -> Tensor:
         with torch.autocast(device, torch.bfloat16):

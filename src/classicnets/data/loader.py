@@ -34,7 +34,11 @@ class Augmentation(Protocol):
         """Uniform random numbers wanted per picture and epoch."""
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Pictures uint8 (N, C, H, W) and draws (N, d) in [0, 1) -> pictures in 0..255."""
+        """Pictures uint8 (N, C, H, W) and draws (N, d) in [0, 1) -> pictures in 0..255.
+
+        On a GPU N is that of several batches: what becomes of a picture must not depend on those
+        with it.
+        """
 
 
 class TensorLoader:
@@ -42,8 +46,9 @@ class TensorLoader:
 
     A batch is one gather of uint8 pictures, the augmentation if any, and a normalisation in two
     operations; nothing is done per picture in Python. On a GPU many small batches are prepared
-    together. Each batch is the caller's to keep or change. A short last batch is kept. A `for`
-    gives the next epoch, beginning with epoch 0.
+    together, and a batch that is kept holds the memory of those with it (32 MiB). Each batch is the
+    caller's to keep or change. A short last batch is kept. A `for` gives the next epoch, beginning
+    with epoch 0.
 
     Args:
         images: uint8 (N, C, H, W) at the size of the net, as `preparation.uint8` gives them.
@@ -211,7 +216,7 @@ class TensorLoader:
         images = map(self.preparation.normalizer(self.device), images)
         if at_once > 1:
             sizes = [[len(part) for part in parts] for parts in _groups(cut, at_once)]
-            images = chain.from_iterable(map(torch.split, images, sizes))
+            images = chain.from_iterable(map(torch.unsafe_split_with_sizes, images, sizes))
         return zip(images, self._cut(labels), strict=True)
 
     def _batches_at_once(self) -> int:

@@ -1,5 +1,6 @@
 """A step captured once as a CUDA graph and replayed: small nets spend their time in launches."""
 
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +22,8 @@ class CapturedStep:
     The first steps are eager ones that count, on a stream of their own, so that libraries are set
     up and the optimizer has its state: nothing is undone afterwards. Capturing computes nothing.
     What the optimizer was told is part of the graph, but for a rate held on the device; once it is
-    told something else, all further steps are eager. Until then all steps run with `Kernels`.
+    told something else, all further steps are eager. All steps run with `Kernels`, so that those
+    of a resumed run are the same wherever they are eager.
 
     Args:
         learn: the whole eager step: forward, loss, backward, update, gradients cleared; returns
@@ -44,7 +46,7 @@ class CapturedStep:
         self._learn_by_torch = learn
         self._optimizer = optimizer
         self._forget = forget
-        self._stream = _side_stream(device)
+        self._stream = _side_stream(device, threading.get_ident())
         self._seen: Counter[Any] = Counter()
         self._graph: torch.cuda.CUDAGraph | None = None
         self._shape: Any = None  # of the batches that the graph learns from
@@ -55,7 +57,7 @@ class CapturedStep:
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Learn from a batch; return its loss and the outputs."""
         if self._failed:
-            return self._learn_by_torch(images, labels)
+            return self._learn(images, labels)
         shape = images.shape, images.dtype, labels.shape, labels.dtype
         if self._graph is None:
             self._seen[shape] += 1
@@ -110,10 +112,8 @@ class CapturedStep:
         except RuntimeError as error:
             self._forget()
             _leave_capture(images.device)
-            # ending a broken capture raises an error of its own; a name for the first would keep
-            # alive the step that broke
-            reason = str(error.__context__ or error).splitlines()[0]
-            self._give_up(f"the step cannot be captured ({reason})")
+            # ending a broken capture raises an error of its own, after the one that broke it
+            self._give_up(f"the step cannot be captured ({_in_words(error.__context__ or error)})")
             return
         self._graph = graph
         self._told = told(self._optimizer)
@@ -136,9 +136,14 @@ class CapturedStep:
         warn_eager(reason)
 
 
+def _in_words(error: BaseException) -> str:
+    """The first line of an error; a name for the error itself would keep its step alive."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 @lru_cache
-def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """One stream for all runs: cuBLAS keeps some 70 MB for each that it has worked on."""
+def _side_stream(device: torch.device, thread: int) -> torch.cuda.Stream:
+    """One stream for all runs of a thread: cuBLAS keeps some 70 MB for each it has worked on."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
@@ -176,8 +181,11 @@ def reason_not_to_capture(
     *,
     precision: str,
     accumulate: int,
+    compiled_before: bool,
 ) -> str | None:
     """Return why a step is not to be captured, None if it is."""
+    if compiled_before:
+        return "the net was compiled before, maybe to graphs of its own; give it as it is"
     if precision == "fp16":
         return "the gradient scaler of fp16 decides at each step on the CPU; bf16 needs none"
     if accumulate > 1:

@@ -213,7 +213,12 @@ def fit(
         if online:
             step.go_online()
         if place.type == "cuda":
-            reason = reason_not_to_capture(chosen, precision=precision, accumulate=accumulate)
+            reason = reason_not_to_capture(
+                chosen,
+                precision=precision,
+                accumulate=accumulate,
+                compiled_before=unwrapped(model) is not inner,
+            )
             if not ranks.alone:
                 reason = "it shares each of them with other processes"
             if reason is None:

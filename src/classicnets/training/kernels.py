@@ -13,13 +13,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 _MOST_COLUMNS = 5 << 19  # values; of more, torch's own gradient is the faster one
-_LARGEST_PIECE = 1 << 16  # values that torch's fused optimizers give to one processor
+
+# of an update: torch's fused optimizers give up to 65,536 values to one processor
+_LARGEST_PIECE = 1 << 16
+_SMALLEST_PIECE = 1 << 11
+_PIECES = 24  # about; one launch takes 36 tensors at least
+_ALIGNED = 4  # values, 16 bytes, that are read at once
 
 _backward_of_conv: Any = torch.ops.aten.convolution_backward
-_backward_of_pool: Any = torch.ops.aten.avg_pool2d_backward
 
 
 class Kernels(TorchFunctionMode):
@@ -41,8 +46,8 @@ class Kernels(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def conv2d(
-    x: Tensor,
+def _conv2d(
+    input: Tensor,  # noqa: A002 (torch's name)
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -51,31 +56,44 @@ def conv2d(
     groups: int = 1,
 ) -> Any:
     """`torch.conv2d` on (N, C, H, W), or NotImplemented."""
-    if isinstance(padding, str) or groups != 1 or _pair(dilation) != (1, 1) or x.dim() != 4:
+    x = input
+    if (
+        isinstance(padding, str)
+        or groups != 1
+        or _pair(dilation) != (1, 1)
+        or not x.dim() == weight.dim() == 4
+        or x.shape[1] != weight.shape[1]
+    ):
         return NotImplemented
     stride, padding = _pair(stride), _pair(padding)
-    if _in_half_precision(x):
+    if _in_half_precision(x, weight):
         fits = (
             weight.shape[1] <= 4
             and stride[0] == stride[1] > 1
             and weight.is_contiguous(memory_format=torch.channels_last)
+            and not weight.is_contiguous()  # else torch's result would not be in that order
             and not x.requires_grad
         )
         return _folded(x, weight, bias, stride[0], padding) if fits else NotImplemented
-    if bias is None or not _in_float32(x, weight):
+    if bias is None or not _in_float32(x, weight, bias):
         return NotImplemented
     return _Convolution.apply(x, weight, bias, stride, padding)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:  # noqa: A002
     """`torch.nn.functional.linear` on (N, inputs), or NotImplemented."""
-    if bias is None or x.dim() != 2 or not _in_float32(x, weight):
+    if (
+        bias is None
+        or input.dim() != 2
+        or bias.shape != weight.shape[:1]
+        or not _in_float32(input, weight, bias)
+    ):
         return NotImplemented
-    return _Linear.apply(x, weight, bias)
+    return _Linear.apply(input, weight, bias)
 
 
-def avg_pool2d(
-    x: Tensor,
+def _avg_pool2d(
+    input: Tensor,  # noqa: A002
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -86,47 +104,52 @@ def avg_pool2d(
     """`torch.nn.functional.avg_pool2d` over blocks without remainder, or NotImplemented."""
     size = _pair(kernel_size)
     if (
-        (stride and _pair(stride) != size)
+        (stride is not None and _pair(stride) != size)
         or _pair(padding) != (0, 0)
         or divisor_override is not None
-        or x.dim() != 4
-        or x.shape[2] % size[0]
-        or x.shape[3] % size[1]
-        or not _in_float32(x)
+        or input.dim() != 4
+        or input.shape[2] % size[0]
+        or input.shape[3] % size[1]
+        or not _in_float32(input)
     ):
         return NotImplemented
-    return _AveragePool.apply(x, size)
+    return _AveragePool.apply(input, size)
 
 
-def in_pieces(update: Callable[..., None]) -> Callable[..., Any]:
-    """One of torch's fused optimizers, whose tensors it is given in pieces of about equal size.
+def _in_pieces(update: Callable[..., None]) -> Callable[..., Any]:
+    """One of torch's fused optimizers, given its tensors in pieces of about equal size.
 
-    It gives a tensor of up to 65,536 values to one processor, and the others wait.
+    Those of the parameters' shapes are cut; one of a single number is given to each piece.
     """
 
-    def updated(parameters: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
-        total = sum(parameter.numel() for parameter in parameters)
-        piece = 4 * math.ceil(max(2048, total / 24) / 4)  # a launch takes some 36; 16 bytes each
-        lists = [parameters, *args]
-        flat = all(
-            tensor.is_contiguous() for each in lists if isinstance(each, list) for tensor in each
-        )
-        if piece >= _LARGEST_PIECE or not flat or not _in_float32(*parameters):
+    def updated(*args: Any, **kwargs: Any) -> Any:
+        lists = [each for each in args if isinstance(each, list)]
+        told = [*args, *kwargs.values()]
+        if not lists or sum(isinstance(each, list | tuple) for each in told) > len(lists):
             return NotImplemented
-        return update(*(_cut(each, parameters, piece) for each in lists), **kwargs)
+        parameters: list[Tensor] = lists[0]
+        total = sum(parameter.numel() for parameter in parameters)
+        piece = _ALIGNED * math.ceil(max(_SMALLEST_PIECE, total / _PIECES) / _ALIGNED)
+        if (
+            not parameters
+            or piece >= _LARGEST_PIECE
+            or not all(tensor.is_contiguous() for each in lists for tensor in each)
+            or not _in_float32(*parameters)
+        ):
+            return NotImplemented
+        return update(*(_cut(each, parameters, piece) for each in args), **kwargs)
 
     return updated
 
 
-def _cut(each: Any, parameters: Sequence[Tensor], piece: int) -> Any:
-    """Tensors of the shapes of the parameters in pieces; a tensor of one number for each piece."""
-    if not isinstance(each, list) or not each:
-        return each
+def _cut(tensors: Any, parameters: list[Tensor], piece: int) -> Any:
+    if not isinstance(tensors, list) or not tensors:
+        return tensors
     return [
         part
-        for tensor, parameter in zip(each, parameters, strict=True)
+        for tensor, parameter in zip(tensors, parameters, strict=True)
         for part in (
-            tensor.detach().view(-1).split(piece)
+            torch.split(tensor.detach().view(-1), piece)
             if tensor.shape == parameter.shape
             else [tensor] * math.ceil(parameter.numel() / piece)
         )
@@ -148,8 +171,8 @@ def _folded(
         results = (length + 2 * padding[side] - size) // stride + 1
         after.append((results + blocks - 1) * stride - length - padding[side])
         zeros.append(blocks * stride - size)
-    half = x.to(torch.get_autocast_dtype(x.device.type))
-    picture = F.pad(half, (padding[1], after[0], padding[0], after[1]))
+    low = x.to(torch.get_autocast_dtype(x.device.type))
+    picture = F.pad(low, (padding[1], after[0], padding[0], after[1]))
     kernel = F.pad(weight, (0, zeros[0], 0, zeros[1]))
     return F.conv2d(_unshuffled(picture, stride), _unshuffled(kernel, stride), bias)
 
@@ -164,8 +187,6 @@ def _unshuffled(x: Tensor, size: int) -> Tensor:
 
 class _Convolution(torch.autograd.Function):
     """A convolution whose gradients for weights and biases are products and sums."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, stride: Any, padding: Any) -> Tensor:
@@ -194,7 +215,7 @@ class _Convolution(torch.autograd.Function):
         )  # fmt: skip
         if by_columns:
             columns = _columns(x, weight.shape[2:], ctx.stride, ctx.padding)
-            by_image = gradient.flatten(2) @ columns.transpose(1, 2)
+            by_image = gradient.reshape(*gradient.shape[:2], -1) @ columns.transpose(1, 2)
             of_weight = by_image.sum(0).view_as(weight)
         if wants_bias:
             of_bias = gradient.sum(0).sum((1, 2))
@@ -212,8 +233,6 @@ def _columns(x: Tensor, size: Sequence[int], stride: Any, padding: Any) -> Tenso
 class _Linear(torch.autograd.Function):
     """A linear layer without torch's product that adds a bias."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.mm(x, weight.t()).add_(bias)
@@ -221,7 +240,8 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         x, weight, _ = inputs
-        ctx.save_for_backward(x, weight)
+        wants_x, wants_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(x if wants_weight else None, weight if wants_x else None)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
@@ -236,9 +256,7 @@ class _Linear(torch.autograd.Function):
 
 
 class _AveragePool(torch.autograd.Function):
-    """Average pooling over blocks, whose gradient is written in one go."""
-
-    generate_vmap_rule = True
+    """Average pooling over blocks, whose gradient is one copy."""
 
     @staticmethod
     def forward(x: Tensor, size: Any) -> Tensor:
@@ -247,48 +265,70 @@ class _AveragePool(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         x, ctx.size = inputs
-        ctx.save_for_backward(x)
+        ctx.shape = x.shape
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (gradient,) = gradients
-        (x,) = ctx.saved_tensors
-        if torch.is_grad_enabled():  # what is written in one go cannot be differentiated again
-            return _backward_of_pool(
-                gradient, x, ctx.size, ctx.size, (0, 0), False, True, None
-            ), None
         high, wide = ctx.size
-        n, channels, height, width = gradient.shape
-        spread = gradient.new_empty(n, channels, height, high, width, wide)
-        cells = gradient[:, :, :, None, :, None].expand_as(spread)
-        torch.mul(cells, 1 / (high * wide), out=spread)
-        return spread.view(x.shape), None
+        cells = (gradient / (high * wide))[:, :, :, None, :, None]
+        return cells.expand(-1, -1, -1, high, -1, wide).reshape(ctx.shape), None
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (tuple(value) * 2)[:2]
-
-
-def _in_half_precision(x: Tensor) -> bool:
-    return x.is_cuda and torch.is_autocast_enabled("cuda")
+    """Both numbers of a setting that may be one for both sides."""
+    both = (value, value) if hasattr(value, "__index__") else (tuple(value) * 2)[:2]
+    return int(both[0]), int(both[1])
 
 
 def _in_float32(*tensors: Tensor) -> bool:
-    """Return whether these are dense float32 tensors on a GPU, to be computed as such."""
-    return all(
-        type(x) in (Tensor, torch.nn.Parameter)
-        and x.is_cuda
-        and x.dtype is torch.float32
-        and x.numel() > 0
-        for x in tensors
-    ) and not torch.is_autocast_enabled("cuda")
+    """Return whether the other kernels take these tensors and compute them in float32."""
+    return all(_is_plain(x) and x.dtype is torch.float32 for x in tensors) and not (
+        torch.is_autocast_enabled(tensors[0].device.type) or _is_recorded()
+    )
+
+
+def _in_half_precision(*tensors: Tensor) -> bool:
+    """Return whether the other kernels take these tensors and autocast rounds them first."""
+    kind = tensors[0].device.type
+    return (
+        torch.is_autocast_enabled(kind)
+        and all(
+            _is_plain(x) and x.dtype in (torch.float32, torch.get_autocast_dtype(kind))
+            for x in tensors
+        )
+        and not _is_recorded()
+    )
+
+
+def _is_plain(x: Tensor) -> bool:
+    return type(x) in (Tensor, torch.nn.Parameter) and x.numel() > 0 and _is_on_gpu(x)
+
+
+def _is_on_gpu(x: Tensor) -> bool:
+    return x.is_cuda
+
+
+def _is_recorded() -> bool:
+    """Return whether others than autograd follow a computation, who know torch's kernels alone.
+
+    They are the transforms of `torch.func`, forward-mode derivatives, and checkpointing, which
+    computes once more without the mode and compares.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return (
+        torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
+        or torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+    )
 
 
 _OTHERS: dict[Any, Callable[..., Any]] = {
-    torch.conv2d: conv2d,
-    F.linear: linear,
-    F.avg_pool2d: avg_pool2d,
-    torch._fused_sgd_: in_pieces(torch._fused_sgd_),
-    torch._fused_adam_: in_pieces(torch._fused_adam_),
-    torch._fused_adamw_: in_pieces(torch._fused_adamw_),
+    torch.conv2d: _conv2d,
+    F.linear: _linear,
+    F.avg_pool2d: _avg_pool2d,
+    torch._fused_sgd_: _in_pieces(torch._fused_sgd_),
+    torch._fused_adam_: _in_pieces(torch._fused_adam_),
+    torch._fused_adamw_: _in_pieces(torch._fused_adamw_),
 }

@@ -180,7 +180,7 @@ class Loop:
         self._bar.start(heading, self.train.count)
         step, bar, interruption = self.step, self._bar, self._interruption
         groups, clock = self.optimizer.param_groups, time.perf_counter
-        moves = self._steps_schedule or bool(self._step_callbacks)  # the rate, within an epoch
+        rate_moves = self._steps_schedule or bool(self._step_callbacks)
         began = clock() - self.seconds
         batches = self.train.epoch(self.epoch, self.batch)
         seen_before = self.tally.count
@@ -208,7 +208,7 @@ class Loop:
                 self._take_losses()
             if not step.waiting:
                 rate = groups[0]["lr"]
-                self.rate = rate.clone() if moves and isinstance(rate, Tensor) else rate
+                self.rate = rate.clone() if rate_moves and isinstance(rate, Tensor) else rate
                 self._follow_update()
                 if interruption.received:
                     break

@@ -79,6 +79,7 @@ def _finite_names(state: dict[str, Any]) -> set[str]:
     }
     if not floating:
         return set()
-    bounds = [torch.stack(value.aminmax()) for value in floating.values()]  # NaN if one is NaN
+    wide = (x.float() if x.dtype.itemsize < 2 else x for x in floating.values())
+    bounds = [torch.stack(x.aminmax()) for x in wide]  # NaN where one value is
     finite = torch.stack(bounds).isfinite().all(1).tolist()
     return {name for name, is_finite in zip(floating, finite, strict=True) if is_finite}
