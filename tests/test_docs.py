@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import json
 import os
 import re
 import shlex
@@ -256,3 +257,24 @@ def test_the_site_builds_without_a_warning_a_dead_link_or_a_load_from_another_ho
             [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_of_the_gpu_has_the_figures_of_the_results() -> None:
+    path = ROOT / "benchmarks" / "results" / "gpu.json"
+    if not path.exists():
+        pytest.skip("the results are not in the source distribution")
+    asked = json.loads(path.read_text(encoding="utf-8"))
+    lenet, alexnet = (asked[name]["images per second"] for name in ("epoch", "alexnet"))
+    peers = ("tutorial's loop", "Lightning")
+    measured = [
+        lenet["fit"],
+        *(lenet[f"{name}, {data}"] for name in peers for data in ("data in memory", "transforms")),
+        *(alexnet[name] for name in ("AlexNet under fit", "torchvision's AlexNet, loop by hand")),
+    ]
+    page = (DOCS / "gpu.md").read_text(encoding="utf-8")
+    written = re.findall(r"^\|.*\| ([\d,]+) \|$", page, flags=re.MULTILINE)
+    assert [int(figure.replace(",", "")) for figure in written] == [
+        round(float(f"{each['median']:.3g}")) for each in measured
+    ]
+    seeds = asked["accuracy"]["recipes"]["the fast recipe"]["test"]
+    assert f"{100 * seeds['lowest']:.2f} to {100 * seeds['highest']:.2f}" in page

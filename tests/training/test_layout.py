@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -120,3 +121,49 @@ def test_a_net_with_max_pooling_resumes_to_the_same_bits(tmp_path: Path, optimiz
     whole = train(3, "whole")
     train(1, "parts")
     assert torch.equal(train(3, "parts", resume=True), whole)
+
+
+class Tutorial(nn.Module):
+    """A net in the manner of tutorials: `view` where `flatten` would take maps of any order."""
+
+    def __init__(self, flatten: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(
+            nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Dropout(0.2)
+        )
+        self.head = nn.Linear(100, 3)
+        self._flatten = flatten
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x)
+        x = x.flatten(1) if self._flatten else x.view(-1, 100)
+        result: Tensor = self.head(x)
+        return result
+
+
+def test_a_net_that_needs_the_usual_order_gets_it_and_learns_as_if_by_it_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def learnt(net: nn.Module, **options: Any) -> dict[str, Tensor]:
+        fit(
+            net, batches(), val_loader=batches(1), seed=1, device="cpu", progress=False,
+            average=0.9, **options,
+        )  # fmt: skip
+        assert all(value.is_contiguous() for value in net.state_dict().values())
+        return net.state_dict()
+
+    once = learnt(Tutorial(flatten=False), epochs=2)
+    learnt(Tutorial(flatten=False), epochs=1, checkpoint_dir=tmp_path)
+    resumed = learnt(Tutorial(flatten=False), epochs=2, checkpoint_dir=tmp_path, resume=True)
+    monkeypatch.setattr("classicnets.training.layout._pays", lambda *_: False)
+    plain = learnt(Tutorial(flatten=True), epochs=2)
+    for name in plain:
+        assert torch.equal(once[name], plain[name]), name
+        assert torch.equal(resumed[name], plain[name]), name
+
+
+def test_another_error_of_a_net_is_its_own() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(99, 3))
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        fit(net, batches(), epochs=1, device="cpu", progress=False)

@@ -27,12 +27,18 @@ from .evaluate import check_classes
 from .events import Callback
 from .history import History
 from .interruption import Interruption
-from .layout import fastest_layout
+from .layout import fastest_layout, give_usual_layout
 from .levenberg_marquardt import DiagonalLM
 from .loop import Loop
 from .losses import Loss, resolve_loss
 from .memory import freed_memory_kept
-from .optimizers import OptimizerChoice, be_eager, build_optimizer, settings_of
+from .optimizers import (
+    OptimizerChoice,
+    be_eager,
+    build_optimizer,
+    give_state_the_layout,
+    settings_of,
+)
 from .progress import Progress
 from .random_state import random_state_kept
 from .ranks import Ranks, find_ranks, on_every_rank
@@ -166,8 +172,9 @@ def fit(
     inner = unwrapped(model)
     inner = getattr(inner, "_orig_mod", inner)  # what torch.compile wraps
     with ExitStack() as stack:
+        is_reordered = False
         if not isinstance(optimizer, torch.optim.Optimizer):  # its state may be in another order
-            stack.enter_context(fastest_layout(inner, place, precision))
+            is_reordered = stack.enter_context(fastest_layout(inner, place, precision))
         if lr is not None and isinstance(schedule, list | tuple):
             raise ConfigError(
                 f"lr is {lr}, and schedule has a rate for each epoch; leave one of them out"
@@ -197,6 +204,12 @@ def fit(
                 "monitor": monitor,
             },
         )
+
+        def order_as_usual() -> None:
+            for each in filter(None, (inner, loop.average)):
+                give_usual_layout(each)
+            give_state_the_layout(chosen)
+
         net = net_of_step(ranks, compiled(model, place) if compile else model, accumulate)
         step = Step(
             net,
@@ -208,6 +221,7 @@ def fit(
             accumulate=accumulate,
             check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
             share=net.average_gradients if isinstance(net, RankNet) else None,
+            order_as_usual=order_as_usual if is_reordered else None,
         )
         stack.callback(step.end)
         if online:

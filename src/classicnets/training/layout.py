@@ -10,12 +10,13 @@ from torch import nn
 
 
 @contextmanager
-def fastest_layout(model: nn.Module, device: torch.device, precision: str) -> Iterator[None]:
+def fastest_layout(model: nn.Module, device: torch.device, precision: str) -> Iterator[bool]:
     """Keep the weights of convolutions in channels-last order inside the block, where that pays.
 
-    On a CPU it pays for a net with max pooling, which torch does several times faster in that
-    order; on a GPU for convolutions in half precision, which its matrix units take so. Weights
-    that are in another order than the usual one, or shared with other processes, stay as they are.
+    The block is told whether it pays. On a CPU it does for a net with max pooling, which torch does
+    several times faster in that order; on a GPU for convolutions in half precision, which its
+    matrix units take so. Weights that are in another order than the usual one, or shared with
+    other processes, stay as they are.
     """
     kernels = [p for p in model.parameters() if p.dim() == 4]
     usual = all(
@@ -23,13 +24,18 @@ def fastest_layout(model: nn.Module, device: torch.device, precision: str) -> It
         for p in kernels
     )
     if not (kernels and usual and _pays(model, device, precision)):
-        yield
+        yield False
         return
     _give_order(model, torch.channels_last)
     try:
-        yield
+        yield True
     finally:
-        _give_order(model, torch.contiguous_format)
+        give_usual_layout(model)
+
+
+def give_usual_layout(model: nn.Module) -> None:
+    """Put weights back into the usual order."""
+    _give_order(model, torch.contiguous_format)
 
 
 def _pays(model: nn.Module, device: torch.device, precision: str) -> bool:

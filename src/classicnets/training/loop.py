@@ -61,6 +61,7 @@ class Loop:
         history: what `fit` returns.
         best: the best epoch, None before the first validation.
         stale: epochs since the best.
+        average: moving average of the weights, None without one.
         save: called with this loop, and True after an epoch that is the best so far, else False.
     """
 
@@ -102,10 +103,10 @@ class Loop:
         self._val = val
         self._loss = loss
         self._schedule_by_batch = schedule_by_batch
-        self._average: AveragedModel | None = None
+        self.average: AveragedModel | None = None
         if average is not None:
             mean = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
-            self._average = AveragedModel(model, multi_avg_fn=mean)
+            self.average = AveragedModel(model, multi_avg_fn=mean)
         self._steps_schedule = schedule_by_batch and schedule is not None
         self._monitor = monitor
         self._early_stopping = early_stopping
@@ -139,8 +140,8 @@ class Loop:
         if self.best is not None:
             self.history.best_epoch = self.best.epoch
             self.model.load_state_dict(self.best.weights)
-        elif self._average is not None:
-            self.model.load_state_dict(self._average.module.state_dict())
+        elif self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
         return self.history
 
     def _one_epoch(self, epochs: int) -> None:
@@ -148,8 +149,8 @@ class Loop:
         if self._interrupted():
             return
         share_buffers(self._ranks, self.model)
-        if self._average is not None:
-            share_buffers(self._ranks, self._average.module)
+        if self.average is not None:
+            share_buffers(self._ranks, self.average.module)
         self._guard.keep(self.steps)
         self._warn_if_stuck()
         val = self._validate()
@@ -264,7 +265,7 @@ class Loop:
         if self._val is None:
             return None
         tally, *_ = score(
-            self.model if self._average is None else self._average.module,
+            self.model if self.average is None else self.average.module,
             self._val,
             self._loss,
             autocast=self.step.autocast(),
@@ -276,7 +277,7 @@ class Loop:
         self.stale += 1
         if self.best is not None and not self.best.beaten_by(val.accuracy, val.loss, self._monitor):
             return False
-        weights = self._guard.kept if self._average is None else copy_weights(self._average.module)
+        weights = self._guard.kept if self.average is None else copy_weights(self.average.module)
         self.best = Best(self.epoch + 1, val.accuracy, val.loss, weights)
         self.stale = 0
         return True
@@ -286,8 +287,8 @@ class Loop:
 
     def _follow_update(self) -> None:
         """Bring the average of the weights and the schedule up to an update."""
-        if self._average is not None:
-            self._average.update_parameters(self.model)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         if self._steps_schedule:
             self.schedule.step()  # type: ignore[call-arg, union-attr]
 
@@ -359,7 +360,7 @@ class Loop:
             best = {**asdict(self.best), "weights": dict(self.best.weights)}
         return {
             "model": self.model.state_dict(),
-            "average": None if self._average is None else self._average.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
             **self.step.state(),
@@ -380,8 +381,8 @@ class Loop:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.model.load_state_dict(state["model"])
-        if self._average is not None:
-            self._average.load_state_dict(state["average"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         load_optimizer_state(self.optimizer, state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])

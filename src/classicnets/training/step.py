@@ -15,6 +15,9 @@ from .levenberg_marquardt import SAMPLES, DiagonalLM
 from .losses import Loss
 from .optimizers import give_gradients_their_layout
 from .pattern_steps import PatternStep
+from .random_state import random_state, set_random_state
+
+_Check = Callable[[Tensor, Tensor], None]
 
 _PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,6 +46,7 @@ class Step:
         accumulate: batches whose gradients are averaged into one update.
         check: called once, with the first outputs and labels.
         share: called before an update whose gradients other ranks do not know yet.
+        order_as_usual: called if the net cannot take its weights in the order that they are in.
     """
 
     MOST_SKIPS = 20  # updates in a row that the gradient scaler may skip
@@ -57,8 +61,9 @@ class Step:
         precision: str = "float32",
         clip_norm: float | None = None,
         accumulate: int = 1,
-        check: Callable[[Tensor, Tensor], None] | None = None,
+        check: _Check | None = None,
         share: Callable[[], None] | None = None,
+        order_as_usual: Callable[[], None] | None = None,
     ) -> None:
         if precision not in _PRECISIONS:
             raise ConfigError(
@@ -76,6 +81,7 @@ class Step:
         self._looks_at_once = device.type == "cpu"
         self._check = check
         self._share = share
+        self._order_as_usual = order_as_usual
         self._run: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor]] = self._learn
         self._is_scaled = precision == "fp16"
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._is_scaled)
@@ -154,14 +160,38 @@ class Step:
     @torch.no_grad()
     def _check_outputs(self, images: Tensor, labels: Tensor) -> None:
         if self._check is not None:
-            self._check(self._model(images), labels)
-            self._check = None
+            self._first_outputs(images, labels, self._check)
+
+    def _first_outputs(self, images: Tensor, labels: Tensor, check: _Check) -> Tensor:
+        """The checked outputs for the first batch.
+
+        A net that calls `view` on its maps, as tutorials do, cannot have them in channels-last
+        order: nothing is changed by its failing, and it gets the usual one.
+        """
+        self._check = None
+        if self._order_as_usual is None:
+            outputs: Tensor = self._model(images)
+        else:
+            random = random_state(self._device)
+            buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
+            try:
+                outputs = self._model(images)
+            except RuntimeError as error:
+                if "view size is not compatible" not in str(error):
+                    raise
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+                set_random_state(random, self._device)
+                self._order_as_usual()
+                outputs = self._model(images)
+        check(outputs, labels)
+        return outputs
 
     def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = self._model(images)
-        if self._check is not None:
-            self._check(outputs, labels)
-            self._check = None
+        if self._check is None:
+            outputs = self._model(images)
+        else:
+            outputs = self._first_outputs(images, labels, self._check)
         loss = self._loss(outputs, labels)
         if not isinstance(loss, Tensor) or loss.ndim:
             raise ConfigError(
