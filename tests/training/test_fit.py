@@ -478,6 +478,15 @@ def test_optimizer_of_another_model_is_refused():
         quiet(small_net(), batches(16, 16), optimizer=optimizer)
 
 
+def test_a_lazy_layer_must_know_its_size_first():
+    net = nn.Sequential(nn.LazyConv2d(2, 3), nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(3))
+    batch = torch.rand(6, 1, 8, 8), torch.arange(6) % 3
+    with pytest.raises(ConfigError, match=r"'0.weight' of the net has no size yet.*call the net"):
+        fit(net, [batch], epochs=1, progress=False, device="cpu")
+    net(batch[0])
+    fit(net, [batch], epochs=1, progress=False, device="cpu")
+
+
 def test_model_with_nothing_to_train_is_refused():
     with pytest.raises(ConfigError, match="no parameter with requires_grad"):
         quiet(small_net().requires_grad_(False), batches(16, 16))

@@ -154,6 +154,7 @@ def fit(
             raise ConfigError(f"{name} needs a val_loader; give one, or leave it out")
     if checkpoint_dir is None and (resume or checkpoint_every is not None):
         raise ConfigError("resume and checkpoint_every need a checkpoint_dir; name the folder")
+    _check_sizes(model)
     ranks = find_ranks()
     place = ranks.device("cpu" if online and device == "auto" else device)
     if online:
@@ -311,6 +312,16 @@ def _check_numbers(
         raise ConfigError(f"seed is {seed!r}; it must be a whole number from 0 to 2**63 - 1")
     if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise ConfigError(f"clip_norm is {clip_norm!r}; it must be a number above 0")
+
+
+def _check_sizes(model: torch.nn.Module) -> None:
+    """Raise if a layer waits for its first batch to know its size."""
+    lazy = [name for name, p in model.named_parameters() if torch.nn.parameter.is_lazy(p)]
+    if lazy:
+        raise ConfigError(
+            f"{lazy[0]!r} of the net has no size yet, as of a lazy layer; call the net once on "
+            "a batch, as in model(images), and then fit"
+        )
 
 
 def _check_online(place: torch.device, ranks: Ranks) -> None:
