@@ -185,7 +185,7 @@ def reason_not_to_capture(
 ) -> str | None:
     """Return why a step is not to be captured, None if it is."""
     if compiled_before:
-        return "the net was compiled before, maybe to graphs of its own; give it as it is"
+        return "the net was compiled before, maybe to graphs of its own; leave that to compile=True"
     if precision == "fp16":
         return "the gradient scaler of fp16 decides at each step on the CPU; bf16 needs none"
     if accumulate > 1:

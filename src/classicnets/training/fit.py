@@ -114,7 +114,7 @@ def fit(
             last thousand updates. The average is what is validated and what the model ends with;
             None for the weights themselves.
         compile: whether to train through `torch.compile`. It takes a C++ compiler and some ten
-            seconds, and on a CPU makes these nets no faster.
+            seconds, and on a CPU makes these nets no faster. On a GPU steps are captured as well.
         monitor: what makes an epoch the best on the validation loader: "accuracy", the highest,
             ties by the lower loss; or "loss", the lowest, ties by the higher accuracy, which chance
             moves less where the net is wrong on few pictures.

@@ -256,7 +256,7 @@ class _Linear(torch.autograd.Function):
 
 
 class _AveragePool(torch.autograd.Function):
-    """Average pooling over blocks, whose gradient is one copy."""
+    """Average pooling over blocks, whose gradient is a copy of small maps into large ones."""
 
     @staticmethod
     def forward(x: Tensor, size: Any) -> Tensor:
