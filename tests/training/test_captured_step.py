@@ -104,7 +104,7 @@ def test_what_keeps_a_step_from_being_captured_is_named(
     change: dict[str, Any], reason: str
 ) -> None:
     settings = {"precision": "float32", "accumulate": 1, "compiled_before": False}
-    assert reason in str(reason_not_to_capture(adam(), **{**settings, **change}))
+    assert reason in str(reason_not_to_capture(nn.Identity(), adam(), **{**settings, **change}))
 
 
 def test_eager_steps_are_told_once_in_a_line() -> None:
@@ -147,17 +147,21 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "record_stream", lambda tensor, stream: None)
 
 
-def step_of(forget: Any = lambda: None, fails: bool = False) -> tuple[CapturedStep, Any, list[int]]:
+def step_of(
+    forget: Any = lambda: None, fails: bool = False, net: nn.Module | None = None
+) -> tuple[CapturedStep, Any, list[int]]:
     """A captured step, its optimizer, and a list that grows with each eager step's batch."""
     optimizer, eager = adam(), []
+    net = nn.Identity() if net is None else net
 
     def learn(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         eager.append(len(images))
+        net(images)
         if fails and Graph.made:
             raise RuntimeError("the cause")
         return torch.zeros(()), torch.zeros(len(images), 10)
 
-    return CapturedStep(learn, optimizer, forget, torch.device("cpu")), optimizer, eager
+    return CapturedStep(learn, net, optimizer, forget, torch.device("cpu")), optimizer, eager
 
 
 def batch(count: int) -> tuple[Tensor, Tensor]:
@@ -248,6 +252,75 @@ def test_a_graph_is_left_when_a_parameter_is_frozen() -> None:
     optimizer.param_groups[0]["params"][0].requires_grad_(False)
     with pytest.warns(UserWarning, match="'params' of the optimizer has changed"):
         step(*batch(4))
+
+
+class Counts(nn.Module):
+    """A net with a state that its forward replaces, as batch normalisation by hand does."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1))
+        self.plain, self.steps, self._name = torch.zeros(1), 0, name
+
+    def forward(self, x: Tensor) -> Tensor:
+        setattr(self, self._name, getattr(self, self._name) + 1)
+        return x
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("name", ["mean", "plain", "steps"])
+def test_a_net_whose_state_is_replaced_is_not_captured_and_loses_nothing(
+    name: str,
+) -> None:
+    net = Counts(name)
+    step, _, eager = step_of(net=net)
+    for _ in range(3):
+        step(*batch(4))
+    with pytest.warns(UserWarning, match=f"the net's forward gives '{name}' another value"):
+        step(*batch(4))
+    for _ in range(2):
+        step(*batch(4))
+    assert Graph.replays == 0
+    assert len(eager) == 7  # one of them while it was captured, which computes nothing
+    assert float(getattr(net, name)) == 6
+
+
+class Keeps(nn.Module):
+    """A net that keeps its maps for whoever wants to look at them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 1)
+        self.maps = torch.zeros(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.maps = self.layer(x)
+        return self.maps
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("net", [nn.BatchNorm2d(1), Keeps()], ids=["in place", "derived"])
+def test_what_a_graph_renews_is_captured(net: nn.Module) -> None:
+    step, _, _ = step_of(net=net)
+    for _ in range(6):
+        step(*batch(4))
+    assert Graph.replays == 3
+
+
+@pytest.mark.parametrize("where", ["forward", "pre", "backward", "weight"])
+def test_hooks_keep_a_net_from_being_captured_but_for_those_of_torch(where: str) -> None:
+    net = nn.Sequential(torch.nn.utils.spectral_norm(nn.Linear(2, 2)), nn.Linear(2, 1))
+    settings: dict[str, Any] = {"precision": "float32", "accumulate": 1, "compiled_before": False}
+    assert "hooks" not in str(reason_not_to_capture(net, adam(), **settings))
+    hook: Any = lambda *_: None  # noqa: E731
+    {
+        "forward": net[1].register_forward_hook,
+        "pre": net[1].register_forward_pre_hook,
+        "backward": net[1].register_full_backward_hook,
+        "weight": net[1].weight.register_hook,
+    }[where](hook)
+    named = "'1.weight'" if where == "weight" else "'1'"
+    assert f"{named} has hooks" in str(reason_not_to_capture(net, adam(), **settings))
 
 
 @pytest.mark.usefixtures("no_gpu")

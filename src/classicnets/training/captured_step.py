@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .kernels import Kernels
@@ -28,6 +28,8 @@ class CapturedStep:
     Args:
         learn: the whole eager step: forward, loss, backward, update, gradients cleared; returns
             the loss and the outputs, both detached.
+        net: the module that `learn` trains. One that gives an attribute a new value is not
+            captured, unless that was computed from weights: it is no state, and the graph renews it.
         optimizer: the one that `learn` uses.
         forget: clears what a step that failed in its middle has left: gradients above all.
         device: the GPU.
@@ -39,11 +41,13 @@ class CapturedStep:
     def __init__(
         self,
         learn: Learn,
+        net: nn.Module,
         optimizer: Optimizer,
         forget: Callable[[], None],
         device: torch.device,
     ) -> None:
         self._learn_by_torch = learn
+        self._net = net
         self._optimizer = optimizer
         self._forget = forget
         self._stream = _side_stream(device, threading.get_ident())
@@ -103,6 +107,7 @@ class CapturedStep:
 
     def _capture(self, images: Tensor, labels: Tensor) -> None:
         self._images, self._labels = images.clone(), labels.clone()
+        before = _attributes(self._net)
         graph = torch.cuda.CUDAGraph()
         # "thread_local": a DataLoader's thread may pin memory meanwhile
         graphed = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
@@ -111,9 +116,19 @@ class CapturedStep:
                 self._loss, self._outputs = self._learn(self._images, self._labels)
         except RuntimeError as error:
             self._forget()
+            _put_back(_changes(before, _attributes(self._net)))
             _leave_capture(images.device)
             # ending a broken capture raises an error of its own, after the one that broke it
             self._give_up(f"the step cannot be captured ({_in_words(error.__context__ or error)})")
+            return
+        changes = _changes(before, _attributes(self._net))
+        state = [name for _, name, _, now in changes if getattr(now, "grad_fn", None) is None]
+        if state:
+            _put_back(changes)
+            self._give_up(
+                f"the net's forward gives {state[0]!r} another value, which a graph does not; "
+                "change a tensor in place, or leave that out"
+            )
             return
         self._graph = graph
         self._told = told(self._optimizer)
@@ -157,6 +172,35 @@ def _leave_capture(device: torch.device) -> None:
         generator.graphsafe_set_state(generator.clone_state())
 
 
+def _attributes(net: nn.Module) -> dict[tuple[int, str], tuple[dict[str, Any], Any]]:
+    """The tensors and single values that the modules of a net hold, and where."""
+    return {
+        (id(holder), name): (holder, value)
+        for module in net.modules()
+        for holder in (module.__dict__, module._buffers)
+        for name, value in holder.items()
+        if isinstance(value, Tensor | int | float | str)
+    }
+
+
+_Change = tuple[dict[str, Any], str, Any, Any]  # holder, name, value before, value now
+
+
+def _changes(before: dict[Any, Any], now: dict[Any, Any]) -> list[_Change]:
+    """The attributes that have another value now."""
+    changes = []
+    for place, (holder, value) in before.items():
+        _, other = now.get(place, (holder, None))
+        if other is not value and (_is_tensor(value, other) or other != value):
+            changes.append((holder, place[1], value, other))
+    return changes
+
+
+def _put_back(changes: list[_Change]) -> None:
+    for holder, name, value, _ in changes:
+        holder[name] = value
+
+
 def _is_tensor(*values: Any) -> bool:
     return any(isinstance(value, Tensor) for value in values)
 
@@ -177,6 +221,7 @@ def _setting(group: dict[str, Any], name: str) -> Any:
 
 
 def reason_not_to_capture(
+    net: nn.Module,
     optimizer: Optimizer,
     *,
     precision: str,
@@ -190,6 +235,8 @@ def reason_not_to_capture(
         return "the gradient scaler of fp16 decides at each step on the CPU; bf16 needs none"
     if accumulate > 1:
         return f"with accumulate={accumulate} the steps differ"
+    if (name := _hooked(net)) is not None:
+        return f"{name} has hooks, which a graph would not call"
     for group in optimizer.param_groups:
         on_device = group.get("capturable", group.get("fused"))  # SGD has the second alone
         if not (on_device and isinstance(group["lr"], Tensor) and group["lr"].is_cuda):
@@ -197,6 +244,20 @@ def reason_not_to_capture(
                 f"this {type(optimizer).__name__} keeps its learning rate on the CPU; "
                 'give "adam", "adamw" or "sgd" by name'
             )
+    return None
+
+
+def _hooked(net: nn.Module) -> str | None:
+    """The first module or parameter with a hook that is not torch's own."""
+    for name, module in net.named_modules():
+        for held in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+            for hook in held.values():
+                home = getattr(hook, "__module__", None) or type(hook).__module__
+                if not home.startswith("torch."):
+                    return repr(name) if name else "the net"
+    for name, parameter in net.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            return repr(name)
     return None
 
 

@@ -229,6 +229,7 @@ def fit(
             step.go_online()
         if place.type == "cuda":
             reason = reason_not_to_capture(
+                inner,
                 chosen,
                 precision=precision,
                 accumulate=accumulate,

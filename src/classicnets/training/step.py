@@ -132,7 +132,7 @@ class Step:
     def capture(self) -> None:
         """Run the steps from now on as a CUDA graph, captured after the first few."""
         learn = cast("Learn", self._learn)
-        self._run = CapturedStep(learn, self._optimizer, self._forget, self._device)
+        self._run = CapturedStep(learn, self._model, self._optimizer, self._forget, self._device)
 
     def _forget(self) -> None:
         self.waiting = 0
