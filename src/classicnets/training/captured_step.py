@@ -29,7 +29,7 @@ class CapturedStep:
         learn: the whole eager step: forward, loss, backward, update, gradients cleared; returns
             the loss and the outputs, both detached.
         net: the module that `learn` trains. One that gives an attribute a new value is not
-            captured, unless that was computed from weights: it is no state, and the graph renews it.
+            captured, unless that comes from its weights: it is no state, and the graph renews it.
         optimizer: the one that `learn` uses.
         forget: clears what a step that failed in its middle has left: gradients above all.
         device: the GPU.
