@@ -503,7 +503,7 @@ def labelled(labels: Tensor) -> list[tuple[Tensor, Tensor]]:
         (iter([]), "gave no batch in epoch 1"),
         (7, "loader is 7; give an iterable"),
         ([3], r"batch 0 is no pair \(images, labels\) of tensors or arrays"),
-        ([{"images": 1, "labels": 2}], "batch 0 is no pair"),
+        ([{"images": 1, "labels": 2}], "batch 0 is a dict with 'images', 'labels'; give pairs"),
         ([(torch.rand(3, 1, 4, 4), torch.zeros(2).long())], "3 images and 2 labels"),
         ([(torch.rand(0, 1, 4, 4), torch.zeros(0).long())], "at least one image"),
         (labelled(torch.tensor([0, 1, 4, 0])), "label 4 at index 2.*labels are 0 to 3"),

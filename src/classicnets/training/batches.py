@@ -151,7 +151,10 @@ class Batches:
 
     def _checked(self, index: int, batch: Any) -> Batch:
         if isinstance(batch, Mapping):
-            batch = None
+            raise DataError(
+                f"batch {index} is a {type(batch).__name__} with {', '.join(map(repr, batch))}; "
+                "give pairs (images, labels), by a collate_fn or as a list of batches"
+            )
         try:
             images, labels = batch
             if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
@@ -177,6 +180,8 @@ class Batches:
             images = images.to(self.device, non_blocking=True)
         if labels.device != self.device:
             labels = labels.to(self.device, non_blocking=True)
+        elif labels.is_cpu:
+            labels = labels.clone()  # kept for a while, and the loader may fill its memory again
         return images, labels
 
 

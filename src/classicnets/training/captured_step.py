@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .kernels import Kernels
+from .module_state import attributes, changes, put_back
 
 Learn = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -107,7 +108,7 @@ class CapturedStep:
 
     def _capture(self, images: Tensor, labels: Tensor) -> None:
         self._images, self._labels = images.clone(), labels.clone()
-        before = _attributes(self._net)
+        before = attributes(self._net)
         graph = torch.cuda.CUDAGraph()
         # "thread_local": a DataLoader's thread may pin memory meanwhile
         graphed = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
@@ -116,15 +117,15 @@ class CapturedStep:
                 self._loss, self._outputs = self._learn(self._images, self._labels)
         except RuntimeError as error:
             self._forget()
-            _put_back(_changes(before, _attributes(self._net)))
+            put_back(changes(before, attributes(self._net)))
             _leave_capture(images.device)
             # ending a broken capture raises an error of its own, after the one that broke it
             self._give_up(f"the step cannot be captured ({_in_words(error.__context__ or error)})")
             return
-        changes = _changes(before, _attributes(self._net))
-        state = [name for _, name, _, now in changes if getattr(now, "grad_fn", None) is None]
+        changed = changes(before, attributes(self._net))
+        state = [name for _, name, _, now in changed if getattr(now, "grad_fn", None) is None]
         if state:
-            _put_back(changes)
+            put_back(changed)
             self._give_up(
                 f"the net's forward gives {state[0]!r} another value, which a graph does not; "
                 "change a tensor in place, or leave that out"
@@ -170,35 +171,6 @@ def _leave_capture(device: torch.device) -> None:
     if device.type == "cuda":
         generator = torch.cuda.default_generators[device.index]
         generator.graphsafe_set_state(generator.clone_state())
-
-
-def _attributes(net: nn.Module) -> dict[tuple[int, str], tuple[dict[str, Any], Any]]:
-    """The tensors and single values that the modules of a net hold, and where."""
-    return {
-        (id(holder), name): (holder, value)
-        for module in net.modules()
-        for holder in (module.__dict__, module._buffers)
-        for name, value in holder.items()
-        if isinstance(value, Tensor | int | float | str)
-    }
-
-
-_Change = tuple[dict[str, Any], str, Any, Any]  # holder, name, value before, value now
-
-
-def _changes(before: dict[Any, Any], now: dict[Any, Any]) -> list[_Change]:
-    """The attributes that have another value now."""
-    changes = []
-    for place, (holder, value) in before.items():
-        _, other = now.get(place, (holder, None))
-        if other is not value and (_is_tensor(value, other) or other != value):
-            changes.append((holder, place[1], value, other))
-    return changes
-
-
-def _put_back(changes: list[_Change]) -> None:
-    for holder, name, value, _ in changes:
-        holder[name] = value
 
 
 def _is_tensor(*values: Any) -> bool:

@@ -18,7 +18,7 @@ from ..evaluation_mode import evaluating
 from .batches import Batches, check_labels
 from .devices import device_of, dtype_of
 from .distributed import in_order, total, unwrapped
-from .losses import Loss, resolve_loss
+from .losses import Loss, is_over_classes, resolve_loss
 from .memory import freed_memory_kept
 from .progress import Progress
 from .random_state import random_state_kept
@@ -174,7 +174,7 @@ def score(
         random_state_kept(batches.device),
         batches.generator_kept(),
         evaluating(model),
-        torch.inference_mode(),
+        torch.no_grad(),
         autocast or nullcontext(),
     ):
         for done, (images, labels) in enumerate(batches.epoch(0), start=1):
@@ -225,7 +225,7 @@ def check_classes(batches: Batches, outputs: Tensor, labels: Tensor, loss: Loss)
             f"labels are {labels.dtype} of shape {tuple(labels.shape)}; cross_entropy takes "
             f"int64 class numbers of shape (N,), or probabilities of shape {tuple(outputs.shape)}"
         )
-    if outputs.ndim != 2 or labels.is_floating_point():
+    if outputs.ndim != 2 or labels.is_floating_point() or not is_over_classes(loss):
         return
     num_classes = outputs.shape[1]
     classes = getattr(batches.loader, "classes", None)

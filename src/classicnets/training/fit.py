@@ -27,18 +27,12 @@ from .evaluate import check_classes
 from .events import Callback
 from .history import History
 from .interruption import Interruption
-from .layout import fastest_layout, give_usual_layout
+from .layout import fastest_layout
 from .levenberg_marquardt import DiagonalLM
 from .loop import Loop
 from .losses import Loss, resolve_loss
 from .memory import freed_memory_kept
-from .optimizers import (
-    OptimizerChoice,
-    be_eager,
-    build_optimizer,
-    give_state_the_layout,
-    settings_of,
-)
+from .optimizers import OptimizerChoice, be_eager, build_optimizer, settings_of
 from .progress import Progress
 from .random_state import random_state_kept
 from .ranks import Ranks, find_ranks, on_every_rank
@@ -173,9 +167,9 @@ def fit(
     inner = unwrapped(model)
     inner = getattr(inner, "_orig_mod", inner)  # what torch.compile wraps
     with ExitStack() as stack:
-        is_reordered = False
+        layout = None
         if not isinstance(optimizer, torch.optim.Optimizer):  # its state may be in another order
-            is_reordered = stack.enter_context(fastest_layout(inner, place, precision))
+            layout = stack.enter_context(fastest_layout(inner, place, precision))
         if lr is not None and isinstance(schedule, list | tuple):
             raise ConfigError(
                 f"lr is {lr}, and schedule has a rate for each epoch; leave one of them out"
@@ -206,11 +200,10 @@ def fit(
             },
         )
 
-        def order_as_usual() -> None:
-            for each in filter(None, (inner, loop.average)):
-                give_usual_layout(each)
-            give_state_the_layout(chosen)
-
+        if layout is not None and not layout.is_usual:
+            layout.optimizer = chosen
+            if place.type == "cpu":  # where no graph knows the place of the weights
+                callbacks = [*map(layout.shown_as_usual, callbacks)]
         net = net_of_step(ranks, compiled(model, place) if compile else model, accumulate)
         step = Step(
             net,
@@ -222,7 +215,7 @@ def fit(
             accumulate=accumulate,
             check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
             share=net.average_gradients if isinstance(net, RankNet) else None,
-            order_as_usual=order_as_usual if is_reordered else None,
+            order_as_usual=None if layout is None or layout.is_usual else layout.order_as_usual,
         )
         stack.callback(step.end)
         if online:
@@ -267,6 +260,8 @@ def fit(
             interruption=ranks.listen(stack.enter_context(Interruption())),
             bar=stack.enter_context(Progress(progress and ranks.rank == 0)),
         )
+        if layout is not None and loop.average is not None:
+            layout.nets.append(loop.average)
         if store is not None:
             if resume:
                 restore(ranks.first(store.newest), loop, identity)

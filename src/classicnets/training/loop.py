@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..errors import DivergedError
+from ..errors import ConfigError, DivergedError
 from .batches import Batches
 from .distributed import share_buffers, total
 from .evaluate import score
@@ -240,8 +241,10 @@ class Loop:
 
     def _tell(self, callbacks: Sequence[Callback], event: Event) -> None:
         answers = [callback(event) for callback in callbacks]
-        if True in answers:
+        if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
             self.history.stopped = "callback"
+        if answers:
+            self.step.take_parameters()
 
     def _event(self, kind: Any, loss: float) -> Event:
         epoch = self.epoch if kind == "epoch" else self.epoch + 1
@@ -296,8 +299,7 @@ class Loop:
         if self.schedule is None or self._schedule_by_batch:
             return
         if isinstance(self.schedule, ReduceLROnPlateau):
-            watched = record.train_loss if record.val_loss is None else record.val_loss
-            self.schedule.step(watched)
+            self.schedule.step(_watched(record, self.schedule.mode))
         else:
             self.schedule.step()
 
@@ -396,6 +398,19 @@ class Loop:
         self.history = History.from_dict({**state["history"], "step_losses": losses})
         self.best = Best(**state["best"]) if state["best"] else None
         self.stale, self._warned = state["stale"], state["warned"]
+
+
+def _watched(record: EpochRecord, mode: str) -> float:
+    """What ReduceLROnPlateau looks at: the loss or, where more is better, the accuracy."""
+    if mode == "min":
+        return record.train_loss if record.val_loss is None else record.val_loss
+    found = record.train_accuracy if record.val_loss is None else record.val_accuracy
+    if found is None:
+        raise ConfigError(
+            "the schedule is a ReduceLROnPlateau with mode='max', but there is no accuracy to "
+            "look at: labels are no classes; make it with mode='min' for the loss"
+        )
+    return found
 
 
 def _worst_if_nan(loss: float) -> float:

@@ -88,3 +88,13 @@ def resolve_loss(loss: str | Loss | None) -> Loss:
     if not callable(loss) or isinstance(loss, type):
         raise ConfigError(f"loss is {loss!r}; give a name or a callable of (outputs, labels)")
     return loss
+
+
+def is_over_classes(loss: Loss) -> bool:
+    """Return whether a loss is known to take the numbers of classes as labels, all of them."""
+    if isinstance(loss, torch.nn.CrossEntropyLoss | torch.nn.NLLLoss):
+        return loss.ignore_index == _IGNORED
+    return loss in _LOSSES.values()
+
+
+_IGNORED = -100  # by torch's losses, unless they are told another number

@@ -27,7 +27,7 @@ _HOW = ("fused", "foreach", "capturable")
 
 
 def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float | None) -> Optimizer:
-    """Return the optimizer for the parameters of `model` that take a gradient.
+    """Return the optimizer for the parameters of `model`.
 
     Args:
         choice: a name ("adam", "adamw", "sgd" with momentum 0.9, "rmsprop", "diagonal_lm"), an
@@ -41,8 +41,8 @@ def build_optimizer(choice: OptimizerChoice, model: torch.nn.Module, lr: float |
     """
     if lr is not None and not (isinstance(lr, int | float) and 0 < lr < float("inf")):
         raise ConfigError(f"lr is {lr!r}; the learning rate must be a number above 0")
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not parameters:
+    parameters = list(model.parameters())  # frozen ones too: a callback may unfreeze them
+    if not any(parameter.requires_grad for parameter in parameters):
         raise ConfigError(
             f"{type(model).__name__} has no parameter with requires_grad=True; nothing to train"
         )

@@ -61,7 +61,7 @@ def predict(
     place = device_of(model) if device is None else resolve_device(device)
     model.to(place)
     transform = transform or getattr(model, "preparation", None)
-    with random_state_kept(place), evaluating(model), torch.inference_mode():
+    with random_state_kept(place), evaluating(model), torch.no_grad():
         outputs = [_answer(model, batch, place) for batch in _batches(images, transform)]
     if not sum(map(len, outputs)):
         raise DataError("images is empty; give at least one picture")
@@ -77,6 +77,11 @@ def _answer(model: torch.nn.Module, batch: Any, place: torch.device) -> Tensor:
     outputs = model(images.to(dtype_of(model)) if images.is_floating_point() else images)
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         raise ConfigError("the model must return one tensor of outputs (N, num_classes)")
+    if outputs.shape[1] < 2:
+        raise ConfigError(
+            "the model has one output; predict compares those of the classes: take "
+            "torch.sigmoid(model(images)) for the probability of the one"
+        )
     return outputs.float().cpu()
 
 

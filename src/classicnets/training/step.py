@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from .captured_step import CapturedStep, Learn
 from .levenberg_marquardt import SAMPLES, DiagonalLM
 from .losses import Loss
+from .module_state import attributes, changes, put_back
 from .optimizers import give_gradients_their_layout
 from .pattern_steps import PatternStep
 from .random_state import random_state, set_random_state
@@ -72,7 +73,7 @@ class Step:
         self._model = model
         self._loss = loss
         self._optimizer = optimizer
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.take_parameters()
         self._is_fused = any(group.get("fused") for group in optimizer.param_groups)
         self._device = device
         self._dtype = _PRECISIONS[precision]
@@ -98,6 +99,31 @@ class Step:
         Raises:
             NonFiniteError: the loss is NaN or infinite (looked at here on the CPU alone).
         """
+        if self._order_as_usual is None:
+            return self._run(images, labels)
+        return self._first(images, labels)
+
+    def _first(self, images: Tensor, labels: Tensor) -> tuple[Tensor | float, Tensor]:
+        """The first step, once more with weights in the usual order if it fails.
+
+        A net or loss that calls `view` on maps, as tutorials do, cannot have them in channels-last
+        order. What the failing step changed is put back.
+        """
+        random, check, former = random_state(self._device), self._check, attributes(self._model)
+        values = [(x, x.clone()) for _, x in former.values() if isinstance(x, Tensor)]
+        order_as_usual, self._order_as_usual = self._order_as_usual, None
+        try:
+            return self._run(images, labels)
+        except RuntimeError:
+            put_back(changes(former, attributes(self._model)))
+            with torch.no_grad():
+                for tensor, value in values:
+                    tensor.copy_(value)
+            set_random_state(random, self._device)
+            self._forget()
+            self._check = check
+            if order_as_usual is not None:
+                order_as_usual()
         return self._run(images, labels)
 
     def begin_epoch(self, images: Tensor, labels: Tensor) -> None:
@@ -134,6 +160,10 @@ class Step:
         learn = cast("Learn", self._learn)
         self._run = CapturedStep(learn, self._model, self._optimizer, self._forget, self._device)
 
+    def take_parameters(self) -> None:
+        """Look anew at what the optimizer trains, which a callback may have changed."""
+        self._parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+
     def _forget(self) -> None:
         self.waiting = 0
         self._clear_gradients()
@@ -160,38 +190,14 @@ class Step:
     @torch.no_grad()
     def _check_outputs(self, images: Tensor, labels: Tensor) -> None:
         if self._check is not None:
-            self._first_outputs(images, labels, self._check)
-
-    def _first_outputs(self, images: Tensor, labels: Tensor, check: _Check) -> Tensor:
-        """The checked outputs for the first batch.
-
-        A net that calls `view` on its maps, as tutorials do, cannot have them in channels-last
-        order: nothing is changed by its failing, and it gets the usual one.
-        """
-        self._check = None
-        if self._order_as_usual is None:
-            outputs: Tensor = self._model(images)
-        else:
-            random = random_state(self._device)
-            buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
-            try:
-                outputs = self._model(images)
-            except RuntimeError as error:
-                if "view size is not compatible" not in str(error):
-                    raise
-                for buffer, before in buffers:
-                    buffer.copy_(before)
-                set_random_state(random, self._device)
-                self._order_as_usual()
-                outputs = self._model(images)
-        check(outputs, labels)
-        return outputs
+            self._check(self._model(images), labels)
+            self._check = None
 
     def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if self._check is None:
-            outputs = self._model(images)
-        else:
-            outputs = self._first_outputs(images, labels, self._check)
+        outputs = self._model(images)
+        if self._check is not None:
+            self._check(outputs, labels)
+            self._check = None
         loss = self._loss(outputs, labels)
         if not isinstance(loss, Tensor) or loss.ndim:
             raise ConfigError(

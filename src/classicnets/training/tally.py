@@ -25,11 +25,14 @@ class Tally:
         self.loss_sum = 0.0
         self.correct: int | None = 0
         self.losses: list[float] = []
-        self._waiting: list[tuple[Tensor | float, Tensor, Tensor]] = []
+        self._waiting: list[tuple[Tensor | float, int, Tensor | None, Tensor | None]] = []
 
     def add(self, loss: Tensor | float, outputs: Tensor, labels: Tensor) -> bool:
         """Take in one batch; return whether the sums were read, so that `losses` is up to date."""
-        self._waiting.append((loss, outputs, labels))
+        if self.correct is not None and not are_classes(outputs, labels):
+            self.correct = None
+        kept = (None, None) if self.correct is None else (outputs, labels)
+        self._waiting.append((loss, len(labels), *kept))
         if len(self._waiting) < self.READ_EVERY:
             return False
         self.read()
@@ -39,18 +42,18 @@ class Tally:
         """Bring the sums up to date."""
         if not self._waiting:
             return
-        losses, outputs, labels = zip(*self._waiting, strict=True)
+        losses, counts, outputs, labels = zip(*self._waiting, strict=True)
         self._waiting.clear()
-        hits: Tensor | None = None
-        if self.correct is not None and are_classes(outputs[0], labels[0]):
+        hits: Tensor | int = 0
+        if self.correct is not None:
             hits = (torch.cat(outputs).argmax(1) == torch.cat(labels)).sum()
         values = _numbers(losses)  # a device is waited for here, all its work being set
-        for value, label in zip(values, labels, strict=True):
-            self.loss_sum += value * len(label)
-            self.count += len(label)
+        for value, count in zip(values, counts, strict=True):
+            self.loss_sum += value * count
+            self.count += count
         self.losses += values
         if self.correct is not None:
-            self.correct = None if hits is None else self.correct + int(hits)
+            self.correct += int(hits)
 
     @property
     def loss(self) -> float:
@@ -73,8 +76,16 @@ class Tally:
 
 
 def are_classes(outputs: Tensor, labels: Tensor) -> bool:
-    """Return whether outputs (N, C) and labels (N,) of integers make a classification."""
-    return outputs.ndim == 2 and labels.ndim == 1 and not labels.is_floating_point()
+    """Return whether outputs (N, C) and labels (N,) of integers make a classification.
+
+    One output is a score of its own, whose largest place says nothing.
+    """
+    return (
+        outputs.ndim == 2
+        and outputs.shape[1] > 1
+        and labels.ndim == 1
+        and not labels.is_floating_point()
+    )
 
 
 def _numbers(losses: tuple[Tensor | float, ...]) -> list[float]:

@@ -42,6 +42,8 @@ def watched(loader: Any) -> Generator[Any, None, None]:
             end_workers = getattr(batches, "_shutdown_workers", None)
             if end_workers and not getattr(loader, "persistent_workers", False):
                 end_workers()  # by itself it waits for a traceback to be forgotten
+            elif end_workers:
+                batches._timeout = loader.timeout  # this iterator stays the loader's
 
 
 _END = object()
