@@ -143,9 +143,10 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a dry run that measures nothing")
     parser.add_argument("--only", choices=QUESTIONS, action="append")
     parser.add_argument("--minutes", type=float, default=7.5)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="default: 5, of a dry run 2")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    given.rounds = given.rounds or (2 if given.tiny else 5)
     warnings.filterwarnings("ignore", "the loss stayed within")  # noise cannot be learnt
     warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")  # torch.compile would use them
     root = given.root or os.environ.get("CLASSICNETS_DATA")

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from gpu_setting import Setting, in_turn
+from gpu_setting import Setting, in_turn, speed_of_fit
 from torch import nn
 from torch.nn import functional as F
 
-from classicnets import AlexNet, data, fit
+from classicnets import AlexNet, data
 from classicnets.benchmark import spread
 from classicnets.preparation import Preparation
 
@@ -87,12 +87,7 @@ def noise(setting: Setting) -> data.TensorLoader:
 def fitted(
     net: Callable[[], nn.Module], loader: data.TensorLoader, setting: Setting, **options: Any
 ) -> float:
-    """Images a second in the second epoch of `fit`."""
-    history = fit(
-        net(), loader, epochs=2, optimizer="sgd", lr=0.001, precision="bf16",
-        device=setting.device, progress=False, **options,
-    )  # fmt: skip
-    return history.epochs[-1].images_per_second
+    return speed_of_fit(net(), loader, setting, lr=0.001, precision="bf16", **options)
 
 
 def matrix_product(setting: Setting) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from gpu_setting import Setting, in_turn, said, sgd
+from gpu_setting import Setting, in_turn, said, sgd, speed_of_fit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,13 +37,6 @@ def epoch(setting: Setting) -> dict[str, Any]:
     in_memory = DataLoader(TensorDataset(images, labels), batch_size=64, shuffle=True)
     loader = setting.splits(64).train
 
-    def ours() -> float:
-        history = fit(
-            LeNet5(), loader, epochs=2, optimizer="sgd", lr=0.01, device=setting.device,
-            progress=False,
-        )  # fmt: skip
-        return history.epochs[-1].images_per_second
-
     def tutorial(batches: Iterable[Any]) -> float:
         net = LeNet5().to(setting.device)
         optimizer, criterion = sgd(net), nn.CrossEntropyLoss()
@@ -62,7 +55,7 @@ def epoch(setting: Setting) -> dict[str, Any]:
         return count / setting.clock(run)
 
     ways = {
-        "fit": ours,
+        "fit": lambda: speed_of_fit(LeNet5(), loader, setting),
         "tutorial's loop, transforms": lambda: tutorial(by_transforms),
         "tutorial's loop, data in memory": lambda: tutorial(in_memory),
     }
@@ -202,62 +195,46 @@ def capture(setting: Setting) -> dict[str, Any]:
     The loops by hand have no history, no checks and no accuracy; they take the same batches.
     """
     loader, batches = some_batches(setting)
-    images = sum(len(labels) for _, labels in batches)
     start = LeNet5().to(setting.device)
 
-    def fitted(**options: Any) -> nn.Module:
-        model = copy.deepcopy(start)
-        loader.set_epoch(0)
-        histories.append(
-            fit(
-                model, loader, epochs=2, optimizer="sgd", lr=0.01, device=setting.device,
-                progress=False, **options,
-            )
-        )  # fmt: skip
-        return model
+    def fitted(model: nn.Module, **options: Any) -> float:
+        return speed_of_fit(model, loader, setting, **options)
 
-    def eager() -> nn.Module:
-        model = copy.deepcopy(start)
+    def eager(model: nn.Module) -> float:
         optimizer = sgd(model)
 
-        def run(epoch: Iterable[tuple[Tensor, Tensor]]) -> None:
-            for pictures, labels in epoch:
+        def run() -> None:
+            for pictures, labels in loader:
                 optimizer.zero_grad(set_to_none=True)
                 F.cross_entropy(model(pictures), labels).backward()
                 optimizer.step()
 
         loader.set_epoch(0)
-        run(loader)
-        seconds.append(setting.clock(lambda: run(loader)))
-        return model
+        run()
+        return loader.num_images / setting.clock(run)
 
-    histories: list[Any] = []
-    seconds: list[float] = []
+    def new() -> nn.Module:
+        return copy.deepcopy(start)
 
-    def speed_of_fit(**options: Any) -> float:
-        fitted(**options)
-        return histories[-1].epochs[-1].images_per_second
-
-    def speed_of_eager() -> float:
-        eager()
-        return loader.num_images / seconds[-1]
-
-    ways = {"fit": speed_of_fit, "eager loop by hand": speed_of_eager}
+    ways = {"fit": lambda: fitted(new()), "eager loop by hand": lambda: eager(new())}
     if setting.device == "cuda":
         replays: list[Callable[[], None]] = []
 
         def speed_of_captured() -> float:
             if not replays:
-                replays.append(captured(copy.deepcopy(start), batches))
-            return images / setting.clock(replays[0])
+                replays.append(captured(new(), batches))
+            return loader.num_images / setting.clock(replays[0])
 
         ways["captured loop by hand"] = speed_of_captured
-    ways["fit(precision='bf16')"] = lambda: speed_of_fit(precision="bf16")
-    ways["fit(precision='fp16')"] = lambda: speed_of_fit(precision="fp16")
+    ways["fit(precision='bf16')"] = lambda: fitted(new(), precision="bf16")
+    ways["fit(precision='fp16')"] = lambda: fitted(new(), precision="fp16")
     result = in_turn(ways, setting)
-    ours, theirs = fitted().state_dict(), eager().state_dict()
+    ours, theirs = new(), new()
+    fitted(ours)
+    eager(theirs)
     result["largest difference of a weight from the eager loop's, two epochs"] = max(
-        float((ours[name] - theirs[name]).abs().max()) for name in ours
+        float((a - b).abs().max())
+        for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
     )
     return result
 
@@ -279,11 +256,7 @@ def compiled(setting: Setting) -> dict[str, Any]:
     start = LeNet5().to(setting.device)
 
     def fitted(**options: Any) -> float:
-        history = fit(
-            copy.deepcopy(start), loader, epochs=2, optimizer="sgd", lr=0.01,
-            device=setting.device, progress=False, **options,
-        )  # fmt: skip
-        return history.epochs[-1].images_per_second
+        return speed_of_fit(copy.deepcopy(start), loader, setting, **options)
 
     def by_hand() -> float:
         """The first epoch is the one that compiles and captures."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from classicnets import data
+from classicnets import data, fit
 from classicnets.benchmark import spread
 
 
@@ -73,6 +73,14 @@ def in_turn(ways: dict[str, Callable[[], float]], setting: Setting) -> dict[str,
         },
     }
     return {**result, "failed": failed} if failed else result
+
+
+def speed_of_fit(
+    model: nn.Module, loader: data.TensorLoader, setting: Setting, **options: Any
+) -> float:
+    """Images a second in the second epoch of `fit`, by SGD; the first epoch captures."""
+    given = {"optimizer": "sgd", "lr": 0.01, "device": setting.device, "progress": False, **options}
+    return fit(model, loader, epochs=2, **given).epochs[-1].images_per_second
 
 
 def said(error: Exception) -> str:
