@@ -1,12 +1,14 @@
 """Fixtures that several test modules share."""
 
 import importlib.util
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,19 @@ def load_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], ModuleType]
         monkeypatch.setitem(sys.modules, path.stem, module)
         spec.loader.exec_module(module)
         return module
+
+    return load
+
+
+@pytest.fixture
+def load_result() -> Callable[[str], Any]:
+    """Read a file of benchmarks/results/ by name."""
+
+    def load(name: str) -> Any:
+        path = ROOT / "benchmarks" / "results" / f"{name}.json"
+        if not path.exists():
+            pytest.skip("the results are not in the source distribution")
+        return json.loads(path.read_text(encoding="utf-8"))
 
     return load
 

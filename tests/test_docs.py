@@ -3,12 +3,12 @@
 import ast
 import doctest
 import importlib
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -259,11 +259,10 @@ def test_the_site_builds_without_a_warning_a_dead_link_or_a_load_from_another_ho
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_page_of_the_gpu_has_the_figures_of_the_results() -> None:
-    path = ROOT / "benchmarks" / "results" / "gpu.json"
-    if not path.exists():
-        pytest.skip("the results are not in the source distribution")
-    asked = json.loads(path.read_text(encoding="utf-8"))
+def test_the_page_of_the_gpu_has_the_figures_of_the_results(
+    load_result: Callable[[str], Any],
+) -> None:
+    asked = load_result("gpu")
     lenet, alexnet = (asked[name]["images per second"] for name in ("epoch", "alexnet"))
     peers = ("tutorial's loop", "Lightning")
     measured = [

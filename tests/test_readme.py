@@ -1,12 +1,12 @@
 """The README's snippets run, and its tables and tree are true."""
 
 import functools
-import json
 import re
 import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,11 +83,10 @@ def table_rows(head: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
-def test_the_table_of_speeds_is_that_of_the_results(name: str) -> None:
-    path = ROOT / "benchmarks" / "results" / "peers.json"
-    if not path.exists():
-        pytest.skip("the results are not in the source distribution")
-    parts = json.loads(path.read_text(encoding="utf-8"))
+def test_the_table_of_speeds_is_that_of_the_results(
+    load_result: Callable[[str], Any], name: str
+) -> None:
+    parts = load_result("peers")
     rows = {**parts["epochs"]["rows"], **parts["close"]["rows"]}
     ratio = {peer: f"{row['ratio']['median']:.1f}" for peer, row in rows.items()}
     frameworks = ("Lightning", "skorch", "ignite", "Accelerate", "fastai", "Keras on torch")
@@ -109,11 +108,10 @@ def test_the_table_of_speeds_is_that_of_the_results(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
-def test_the_figures_of_the_gpu_are_those_of_the_results(name: str) -> None:
-    path = ROOT / "benchmarks" / "results" / "gpu.json"
-    if not path.exists():
-        pytest.skip("the results are not in the source distribution")
-    asked = json.loads(path.read_text(encoding="utf-8"))
+def test_the_figures_of_the_gpu_are_those_of_the_results(
+    load_result: Callable[[str], Any], name: str
+) -> None:
+    asked = load_result("gpu")
     times = asked["epoch"]["fit: times as fast as"]
     text = (ROOT / name).read_text(encoding="utf-8")
     table = text[text.index("H200") :].split("|---|---|---|\n", 1)[1]
