@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .kernels import Kernels
-from .module_state import attributes, changes, put_back
+from .module_state import attributes, changes, is_replaced, put_back
 
 Learn = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -117,12 +117,12 @@ class CapturedStep:
                 self._loss, self._outputs = self._learn(self._images, self._labels)
         except RuntimeError as error:
             self._forget()
-            put_back(changes(before, attributes(self._net)))
+            put_back(changes(self._net, before))
             _leave_capture(images.device)
             # ending a broken capture raises an error of its own, after the one that broke it
             self._give_up(f"the step cannot be captured ({_in_words(error.__context__ or error)})")
             return
-        changed = changes(before, attributes(self._net))
+        changed = changes(self._net, before)
         state = [name for _, name, _, now in changed if getattr(now, "grad_fn", None) is None]
         if state:
             put_back(changed)
@@ -141,8 +141,7 @@ class CapturedStep:
             return "param_groups"
         for group, settings in self._told:
             for name, value in settings:
-                now = _setting(group, name)
-                if now is not value and (_is_tensor(now, value) or now != value):
+                if is_replaced(value, _setting(group, name)):
                     return name
         return None
 
@@ -168,13 +167,8 @@ def _leave_capture(device: torch.device) -> None:
 
     A copy of its state has the seed and the place, and knows nothing of a capture.
     """
-    if device.type == "cuda":
-        generator = torch.cuda.default_generators[device.index]
-        generator.graphsafe_set_state(generator.clone_state())
-
-
-def _is_tensor(*values: Any) -> bool:
-    return any(isinstance(value, Tensor) for value in values)
+    generator = torch.cuda.default_generators[device.index]
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 def told(optimizer: Optimizer) -> list[tuple[dict[str, Any], list[tuple[str, Any]]]]:

@@ -27,7 +27,7 @@ from .evaluate import check_classes
 from .events import Callback
 from .history import History
 from .interruption import Interruption
-from .layout import fastest_layout
+from .layout import Layout, fastest_layout
 from .levenberg_marquardt import DiagonalLM
 from .loop import Loop
 from .losses import Loss, resolve_loss
@@ -164,10 +164,10 @@ def fit(
     model.to(place)
     if isinstance(loss_function, torch.nn.Module):
         loss_function.to(place)
-    inner = unwrapped(model)
-    inner = getattr(inner, "_orig_mod", inner)  # what torch.compile wraps
+    bare = unwrapped(model)
+    inner = getattr(bare, "_orig_mod", bare)  # what torch.compile wraps
     with ExitStack() as stack:
-        layout = None
+        layout = Layout(inner, is_usual=True)
         if not isinstance(optimizer, torch.optim.Optimizer):  # its state may be in another order
             layout = stack.enter_context(fastest_layout(inner, place, precision))
         if lr is not None and isinstance(schedule, list | tuple):
@@ -199,11 +199,9 @@ def fit(
                 "monitor": monitor,
             },
         )
-
-        if layout is not None and not layout.is_usual:
-            layout.optimizer = chosen
-            if place.type == "cpu":  # where no graph knows the place of the weights
-                callbacks = [*map(layout.shown_as_usual, callbacks)]
+        layout.optimizer = chosen
+        if place.type == "cpu" and not layout.is_usual:  # no graph knows the place of the weights
+            callbacks = [*map(layout.shown_as_usual, callbacks)]
         net = net_of_step(ranks, compiled(model, place) if compile else model, accumulate)
         step = Step(
             net,
@@ -215,7 +213,7 @@ def fit(
             accumulate=accumulate,
             check=lambda outputs, labels: check_classes(train, outputs, labels, loss_function),
             share=net.average_gradients if isinstance(net, RankNet) else None,
-            order_as_usual=None if layout is None or layout.is_usual else layout.order_as_usual,
+            order_as_usual=None if layout.is_usual else layout.order_as_usual,
         )
         stack.callback(step.end)
         if online:
@@ -226,7 +224,7 @@ def fit(
                 chosen,
                 precision=precision,
                 accumulate=accumulate,
-                compiled_before=unwrapped(model) is not inner,
+                compiled_before=bare is not inner,
             )
             if not ranks.alone:
                 reason = "it shares each of them with other processes"
@@ -260,7 +258,7 @@ def fit(
             interruption=ranks.listen(stack.enter_context(Interruption())),
             bar=stack.enter_context(Progress(progress and ranks.rank == 0)),
         )
-        if layout is not None and loop.average is not None:
+        if loop.average is not None:
             layout.nets.append(loop.average)
         if store is not None:
             if resume:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..errors import ConfigError, DivergedError
+from ..errors import DivergedError
 from .batches import Batches
 from .distributed import share_buffers, total
 from .evaluate import score
@@ -27,7 +27,7 @@ from .losses import Loss
 from .optimizers import load_optimizer_state
 from .progress import Progress
 from .random_state import random_state, set_random_state
-from .schedules import Schedule
+from .schedules import Schedule, plateau_measure
 from .step import NonFiniteError, Step
 from .tally import Tally
 from .weight_guard import WeightGuard, copy_weights
@@ -299,7 +299,7 @@ class Loop:
         if self.schedule is None or self._schedule_by_batch:
             return
         if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(_watched(record, self.schedule.mode))
+            self.schedule.step(plateau_measure(record, self.schedule.mode))
         else:
             self.schedule.step()
 
@@ -398,19 +398,6 @@ class Loop:
         self.history = History.from_dict({**state["history"], "step_losses": losses})
         self.best = Best(**state["best"]) if state["best"] else None
         self.stale, self._warned = state["stale"], state["warned"]
-
-
-def _watched(record: EpochRecord, mode: str) -> float:
-    """What ReduceLROnPlateau looks at: the loss or, where more is better, the accuracy."""
-    if mode == "min":
-        return record.train_loss if record.val_loss is None else record.val_loss
-    found = record.train_accuracy if record.val_loss is None else record.val_accuracy
-    if found is None:
-        raise ConfigError(
-            "the schedule is a ReduceLROnPlateau with mode='max', but there is no accuracy to "
-            "look at: labels are no classes; make it with mode='min' for the loss"
-        )
-    return found
 
 
 def _worst_if_nan(loss: float) -> float:

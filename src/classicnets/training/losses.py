@@ -61,6 +61,8 @@ def map_distance(outputs: Tensor, labels: Tensor, *, rubbish: float = 1.0) -> Te
     return own_distance(outputs, labels) + competition.mean()
 
 
+_IGNORED = -100  # by torch's losses, unless they are told another number
+
 _LOSSES: dict[str, Loss] = {
     "cross_entropy": F.cross_entropy,
     "mse": signed_mse,
@@ -95,6 +97,3 @@ def is_over_classes(loss: Loss) -> bool:
     if isinstance(loss, torch.nn.CrossEntropyLoss | torch.nn.NLLLoss):
         return loss.ignore_index == _IGNORED
     return loss in _LOSSES.values()
-
-
-_IGNORED = -100  # by torch's losses, unless they are told another number

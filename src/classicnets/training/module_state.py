@@ -19,16 +19,20 @@ def attributes(net: nn.Module) -> Attributes:
     }
 
 
-def changes(before: Attributes, now: Attributes) -> list[Change]:
-    """The attributes that have another value now."""
-    found = []
+def changes(net: nn.Module, before: Attributes) -> list[Change]:
+    """The attributes of a net that have another value now."""
+    now, found = attributes(net), []
     for place, (holder, value) in before.items():
         _, other = now.get(place, (holder, None))
-        if other is not value and (
-            isinstance(value, Tensor) or isinstance(other, Tensor) or other != value
-        ):
+        if is_replaced(value, other):
             found.append((holder, place[1], value, other))
     return found
+
+
+def is_replaced(before: Any, now: Any) -> bool:
+    """Return whether a value is another one now; of tensors, whether it is another tensor."""
+    is_tensor = isinstance(before, Tensor) or isinstance(now, Tensor)
+    return now is not before and (is_tensor or now != before)
 
 
 def put_back(changed: list[Change]) -> None:

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ..errors import ConfigError
+from .history import EpochRecord
 
 
 class Stepped(Protocol):
@@ -156,6 +157,19 @@ def _set_rate(group: dict[str, Any], rate: float) -> None:
         group["lr"].fill_(rate)
     else:
         group["lr"] = rate
+
+
+def plateau_measure(record: EpochRecord, mode: str) -> float:
+    """What ReduceLROnPlateau looks at: the loss or, where more is better, the accuracy."""
+    if mode == "min":
+        return record.train_loss if record.val_loss is None else record.val_loss
+    found = record.train_accuracy if record.val_loss is None else record.val_accuracy
+    if found is None:
+        raise ConfigError(
+            "the schedule is a ReduceLROnPlateau with mode='max', but there is no accuracy to "
+            "look at: labels are no classes; make it with mode='min' for the loss"
+        )
+    return found
 
 
 def build_schedule(

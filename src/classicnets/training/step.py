@@ -101,9 +101,12 @@ class Step:
         """
         if self._order_as_usual is None:
             return self._run(images, labels)
-        return self._first(images, labels)
+        order_as_usual, self._order_as_usual = self._order_as_usual, None
+        return self._first(images, labels, order_as_usual)
 
-    def _first(self, images: Tensor, labels: Tensor) -> tuple[Tensor | float, Tensor]:
+    def _first(
+        self, images: Tensor, labels: Tensor, order_as_usual: Callable[[], None]
+    ) -> tuple[Tensor | float, Tensor]:
         """The first step, once more with weights in the usual order if it fails.
 
         A net or loss that calls `view` on maps, as tutorials do, cannot have them in channels-last
@@ -111,19 +114,17 @@ class Step:
         """
         random, check, former = random_state(self._device), self._check, attributes(self._model)
         values = [(x, x.clone()) for _, x in former.values() if isinstance(x, Tensor)]
-        order_as_usual, self._order_as_usual = self._order_as_usual, None
         try:
             return self._run(images, labels)
         except RuntimeError:
-            put_back(changes(former, attributes(self._model)))
+            put_back(changes(self._model, former))
             with torch.no_grad():
                 for tensor, value in values:
                     tensor.copy_(value)
             set_random_state(random, self._device)
             self._forget()
             self._check = check
-            if order_as_usual is not None:
-                order_as_usual()
+            order_as_usual()
         return self._run(images, labels)
 
     def begin_epoch(self, images: Tensor, labels: Tensor) -> None:
